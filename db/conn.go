@@ -1,0 +1,214 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// A writer is the one connection that writes. Its statements are prepared once.
+type writer struct {
+	db    *sql.DB
+	turn  chan struct{} // holds one token; who has it may use conn and stmts
+	conn  *sql.Conn
+	stmts map[string]*sql.Stmt
+}
+
+// openWriter opens the writing connection. synchronous=FULL, because an acknowledged
+// message must survive a power cut.
+func openWriter(ctx context.Context, path string) (*writer, error) {
+	db := open(path, []string{"journal_mode(WAL)", "synchronous(FULL)"}, nil)
+	db.SetMaxOpenConns(1)
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	w := &writer{db: db, turn: make(chan struct{}, 1), conn: conn, stmts: map[string]*sql.Stmt{}}
+	w.turn <- struct{}{}
+	return w, nil
+}
+
+func (w *writer) close() error {
+	<-w.turn
+	var errs []error
+	for _, stmt := range w.stmts {
+		errs = append(errs, stmt.Close())
+	}
+	return errors.Join(append(errs, w.conn.Close(), w.db.Close())...)
+}
+
+// A tx is a running write transaction. It is valid only inside the function it was
+// handed to.
+type tx struct{ w *writer }
+
+// tx runs fn in one immediate transaction and commits when fn returns nil. Inside fn
+// only the tx may be used, and nothing slow may be done: every other write waits.
+func (s *Store) tx(ctx context.Context, fn func(tx) error) error { return s.w.tx(ctx, fn) }
+
+func (w *writer) tx(ctx context.Context, fn func(tx) error) (err error) {
+	select {
+	case <-w.turn:
+		defer func() { w.turn <- struct{}{} }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	// From here on a caller that leaves does not matter: the work is short, and an
+	// interrupt in the middle would only turn a success into an error.
+	ctx = context.WithoutCancel(ctx)
+	t := tx{w}
+	if _, err := t.exec(ctx, `BEGIN IMMEDIATE`); err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	done := false
+	defer func() {
+		if !done {
+			_, rerr := t.exec(ctx, `ROLLBACK`)
+			err = errors.Join(err, rerr)
+		}
+	}()
+	if err := fn(t); err != nil {
+		return err
+	}
+	if _, err := t.exec(ctx, `COMMIT`); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	done = true
+	return nil
+}
+
+func (t tx) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
+	if stmt, ok := t.w.stmts[query]; ok {
+		return stmt, nil
+	}
+	stmt, err := t.w.conn.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, fmt.Errorf("prepare: %w", err)
+	}
+	t.w.stmts[query] = stmt
+	return stmt, nil
+}
+
+// exec runs a statement of fixed text.
+func (t tx) exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	stmt, err := t.prepare(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return stmt.ExecContext(ctx, args...)
+}
+
+// changed runs a statement of fixed text and returns how many rows it changed.
+func (t tx) changed(ctx context.Context, query string, args ...any) (int64, error) {
+	res, err := t.exec(ctx, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+func (t tx) row(ctx context.Context, query string, args ...any) row {
+	stmt, err := t.prepare(ctx, query)
+	if err != nil {
+		return row{err: err}
+	}
+	return row{Row: stmt.QueryRowContext(ctx, args...)}
+}
+
+func (t tx) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	stmt, err := t.prepare(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return stmt.QueryContext(ctx, args...)
+}
+
+// A reader is the pool of read-only connections. The set of query texts must be
+// small, since each is prepared once and kept.
+type reader struct {
+	db    *sql.DB
+	stmts sync.Map // string to *sql.Stmt
+}
+
+func (r *reader) close() error {
+	var errs []error
+	r.stmts.Range(func(_, v any) bool {
+		errs = append(errs, v.(*sql.Stmt).Close())
+		return true
+	})
+	return errors.Join(append(errs, r.db.Close())...)
+}
+
+func (r *reader) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
+	if v, ok := r.stmts.Load(query); ok {
+		return v.(*sql.Stmt), nil
+	}
+	stmt, err := r.db.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, fmt.Errorf("prepare: %w", err)
+	}
+	if v, raced := r.stmts.LoadOrStore(query, stmt); raced {
+		return v.(*sql.Stmt), stmt.Close()
+	}
+	return stmt, nil
+}
+
+func (r *reader) row(ctx context.Context, query string, args ...any) row {
+	stmt, err := r.prepare(ctx, query)
+	if err != nil {
+		return row{err: err}
+	}
+	return row{Row: stmt.QueryRowContext(ctx, args...)}
+}
+
+func (r *reader) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	stmt, err := r.prepare(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return stmt.QueryContext(ctx, args...)
+}
+
+// A queryer is the reader, or a running transaction.
+type queryer interface {
+	row(ctx context.Context, query string, args ...any) row
+	query(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// A row is a *sql.Row whose missing row is ErrNotFound.
+type row struct {
+	*sql.Row
+	err error // of the preparation
+}
+
+func (r row) Scan(dest ...any) error {
+	if r.err != nil {
+		return r.err
+	}
+	err := r.Row.Scan(dest...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return ErrNotFound
+	}
+	return err
+}
+
+// A scanner is a row or one of several rows.
+type scanner interface{ Scan(dest ...any) error }
+
+// collect reads all rows with scan and closes them.
+func collect[T any](rows *sql.Rows, err error, scan func(scanner) (T, error)) ([]T, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []T
+	for rows.Next() {
+		one, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return all, rows.Err()
+}

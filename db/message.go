@@ -1,0 +1,42 @@
+package db
+
+import (
+	"context"
+	"encoding/json"
+)
+
+// A Message is one entry of a session's thread, as the harness shows it.
+type Message struct {
+	ID   string
+	Body json.RawMessage // {"info": ..., "parts": [...]}
+}
+
+// SaveMessages adds messages to the stored thread of a session, in the order given.
+// A message that is stored already keeps its place and gets the new body.
+func (s *Store) SaveMessages(ctx context.Context, sessionID string, messages []Message) error {
+	if len(messages) == 0 {
+		return nil
+	}
+	return s.tx(ctx, func(t tx) error {
+		for _, m := range messages {
+			_, err := t.exec(ctx, `INSERT INTO messages (session_id, seq, id, body)
+				SELECT id, (SELECT coalesce(max(seq) + 1, 0) FROM messages WHERE session_id = ?1), ?2, ?3
+				FROM sessions WHERE id = ?1
+				ON CONFLICT (session_id, id) DO UPDATE SET body = excluded.body`, sessionID, m.ID, string(m.Body))
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Messages returns the stored thread of a session, oldest first.
+func (s *Store) Messages(ctx context.Context, sessionID string) ([]json.RawMessage, error) {
+	rows, err := s.r.query(ctx, `SELECT body FROM messages WHERE session_id = ? ORDER BY seq`, sessionID)
+	return collect(rows, err, func(r scanner) (json.RawMessage, error) {
+		var body string
+		err := r.Scan(&body)
+		return json.RawMessage(body), err
+	})
+}
