@@ -1,0 +1,35 @@
+package sandbox
+
+// WorkDir is where a sandbox's working tree is.
+const WorkDir = "/work/repo"
+
+// Loopback addresses inside every sandbox that lead to the host.
+const (
+	GatewayAddr  = "127.0.0.1:4000" // the model gateway
+	PlatformAddr = "127.0.0.1:4001" // lap's REST API, as the session's own agent
+)
+
+// A Boot tells a fresh guest whose session it runs. It travels over the pipe, never
+// through the engine.
+type Boot struct {
+	Session string            `json:"session"`
+	Agent   string            `json:"agent"`
+	Harness string            `json:"harness"`
+	Env     map[string]string `json:"env"` // on top of the image's own
+	Files   []File            `json:"files"`
+}
+
+// A File is written into the sandbox before its harness starts.
+type File struct {
+	Path    string `json:"path"` // absolute, or relative to the home directory
+	Content []byte `json:"content"`
+	Mode    uint32 `json:"mode"` // permission bits; 0: 0644
+}
+
+// A BootEvent is one line of the guest's answer to a Boot, in newline-delimited JSON.
+// The last line has Done or Error.
+type BootEvent struct {
+	Phase string `json:"phase,omitempty"`
+	Done  bool   `json:"done,omitempty"`
+	Error string `json:"error,omitempty"`
+}

@@ -1,0 +1,95 @@
+package pipe
+
+import (
+	"bufio"
+	"context"
+	"net"
+	"sync"
+
+	"github.com/hashicorp/yamux"
+)
+
+// A Listener is one service's share of the streams that guests open. It outlives any
+// single pipe.
+type Listener struct {
+	conns chan net.Conn
+	done  chan struct{}
+	close sync.Once
+}
+
+// NewListener returns an open Listener.
+func NewListener() *Listener {
+	return &Listener{conns: make(chan net.Conn), done: make(chan struct{})}
+}
+
+// Accept waits for the next stream. Its error after Close is net.ErrClosed.
+func (l *Listener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close makes Accept return. Streams that were accepted stay open.
+func (l *Listener) Close() error {
+	l.close.Do(func() { close(l.done) })
+	return nil
+}
+
+// Addr is a placeholder: a stream has no address.
+func (l *Listener) Addr() net.Addr { return addr{} }
+
+func (l *Listener) deliver(c net.Conn) bool {
+	select {
+	case l.conns <- c:
+		return true
+	case <-l.done:
+		return false
+	}
+}
+
+type addr struct{}
+
+func (addr) Network() string { return "pipe" }
+func (addr) String() string  { return "sandbox" }
+
+// A conn is a stream that a guest opened, with the bytes that came with its name.
+type conn struct {
+	*yamux.Stream
+	owner    string
+	service  Service
+	buffered *bufio.Reader
+	once     sync.Once
+	release  func() // gives the slot back
+}
+
+func (c *conn) Read(b []byte) (int, error) { return c.buffered.Read(b) }
+
+func (c *conn) Close() error {
+	err := c.Stream.Close()
+	c.once.Do(c.release)
+	return err
+}
+
+// RemoteAddr is a placeholder: a stream has no address.
+func (c *conn) RemoteAddr() net.Addr { return addr{} }
+
+type ownerKey struct{}
+
+// ConnContext is the http.Server.ConnContext of a server on a Listener. It makes Owner
+// work in handlers.
+func ConnContext(ctx context.Context, c net.Conn) context.Context {
+	if c, ok := c.(*conn); ok {
+		return context.WithValue(ctx, ownerKey{}, c.owner)
+	}
+	return ctx
+}
+
+// Owner returns who owns the pipe that a request came up, or "" outside a handler of
+// a server with ConnContext.
+func Owner(ctx context.Context) string {
+	owner, _ := ctx.Value(ownerKey{}).(string)
+	return owner
+}

@@ -1,0 +1,145 @@
+// Package pipe multiplexes the one byte pipe between lap and a sandbox into streams.
+//
+// The host opens streams to speak HTTP with the guest. The guest opens streams to
+// reach one of the host's services; such a stream starts with the service's name and
+// a newline. Whatever comes up the pipe may come from the agent, so all of it is
+// bounded here: name length, open streams, bytes in flight per stream.
+package pipe
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/yamux"
+)
+
+// A Service is what a guest can reach on the host.
+type Service string
+
+// The services of the host.
+const (
+	Gateway  Service = "gateway"  // the model gateway, HTTP
+	Platform Service = "platform" // lap's own REST API, HTTP
+)
+
+const (
+	maxName     = 32               // bytes of a service name
+	nameTimeout = 10 * time.Second // for a guest to say which service it wants
+	// MaxStreams bounds the streams that one guest may hold open at once.
+	MaxStreams = 256
+)
+
+// ErrClosed says that the pipe has ended.
+var ErrClosed = errors.New("the pipe to the sandbox is closed")
+
+func config() *yamux.Config {
+	c := yamux.DefaultConfig()
+	// An end is noticed as the end of the underlying stream. Probes would only wake
+	// idle sandboxes and break pipes to frozen ones.
+	c.EnableKeepAlive = false
+	c.AcceptBacklog = MaxStreams
+	c.LogOutput = nil
+	c.Logger = log.New(io.Discard, "", 0) // what ends a pipe is reported by Accept
+	return c
+}
+
+// A Host is the host's end of a pipe.
+type Host struct{ mux *yamux.Session }
+
+// NewHost takes over conn, the host's end of a sandbox's pipe.
+func NewHost(conn io.ReadWriteCloser) (*Host, error) {
+	mux, err := yamux.Client(conn, config())
+	if err != nil {
+		return nil, err
+	}
+	return &Host{mux: mux}, nil
+}
+
+// Dial opens a stream to the guest.
+func (h *Host) Dial(ctx context.Context) (net.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	conn, err := h.mux.OpenStream()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	return conn, nil
+}
+
+// Done is closed when the pipe has ended.
+func (h *Host) Done() <-chan struct{} { return h.mux.CloseChan() }
+
+// Close ends the pipe and all its streams.
+func (h *Host) Close() error { return h.mux.Close() }
+
+// Serve hands every stream that the guest opens to the listener of the service it
+// asks for, until the pipe ends. A stream for any other name is closed. owner is what
+// Owner reports for these streams: a sandbox is known by its pipe, not by what it says.
+func (h *Host) Serve(owner string, services map[Service]*Listener) {
+	slots := make(chan struct{}, MaxStreams)
+	var routing sync.WaitGroup
+	defer routing.Wait()
+	for {
+		stream, err := h.mux.AcceptStream()
+		if err != nil {
+			return
+		}
+		select {
+		case slots <- struct{}{}:
+		default: // the guest holds more streams than it may
+			_ = stream.Close()
+			continue
+		}
+		c := &conn{Stream: stream, owner: owner, release: func() { <-slots }}
+		routing.Go(func() { c.route(services) })
+	}
+}
+
+// route reads the service's name and hands the stream over. It ends within
+// nameTimeout, or when the pipe does.
+func (c *conn) route(services map[Service]*Listener) {
+	c.buffered = bufio.NewReaderSize(c.Stream, maxName)
+	err := c.SetReadDeadline(time.Now().Add(nameTimeout))
+	if err == nil {
+		var name []byte
+		name, err = c.buffered.ReadSlice('\n')
+		c.service = Service(strings.TrimSuffix(string(name), "\n"))
+	}
+	l, known := services[c.service]
+	if err != nil || !known || c.SetReadDeadline(time.Time{}) != nil || !l.deliver(c) {
+		_ = c.Close() // the guest sees its stream end, which is all there is to tell it
+	}
+}
+
+// A Guest is the guest's end of a pipe. It is a net.Listener for the host's streams.
+type Guest struct{ *yamux.Session }
+
+// NewGuest takes over conn, the guest's end of a sandbox's pipe.
+func NewGuest(conn io.ReadWriteCloser) (*Guest, error) {
+	mux, err := yamux.Server(conn, config())
+	if err != nil {
+		return nil, err
+	}
+	return &Guest{mux}, nil
+}
+
+// Open opens a stream to a service of the host.
+func (g *Guest) Open(s Service) (net.Conn, error) {
+	stream, err := g.OpenStream()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	if _, err := io.WriteString(stream, string(s)+"\n"); err != nil {
+		return nil, errors.Join(err, stream.Close())
+	}
+	return stream, nil
+}
