@@ -1,0 +1,168 @@
+//go:build unix
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+)
+
+const (
+	agentName   = "lap"
+	maxSteps    = 200 // model calls in one turn
+	repeatNudge = 5   // equal calls with equal results before the model is told
+	repeatLimit = 8   // and before the turn ends
+)
+
+// errAborted ends a turn that the user stopped.
+var errAborted = &Error{Name: "MessageAbortedError", Data: ErrorData{Message: "The user aborted the turn."}}
+
+// turn is a user message and all that follows from it.
+type turn struct {
+	session *session
+	prompt  prompt
+	said    []content
+	ctx     context.Context // ends with abort, delete and Close
+	cancel  context.CancelFunc
+	done    chan struct{} // closed when answer is there
+	answer  Message       // the user message itself if no reply was wanted
+
+	user    Info
+	current *answer // the message the model writes
+	repeats repeats
+}
+
+// run takes the turn to its end. It never panics.
+func (t *turn) run() {
+	defer close(t.done)
+	defer t.cancel()
+	s := t.session
+	if err := t.listen(); err != nil || t.prompt.NoReply {
+		t.answer = s.edit(func(*Message) {})
+		return
+	}
+	s.setStatus(Status{Type: "busy"})
+	if failure := t.guard(); failure != nil {
+		t.fail(failure)
+	}
+	t.answer = s.edit(func(*Message) {})
+	s.setStatus(Status{Type: "idle"})
+	s.agent.bus.publish("session.idle", sessionMark{s.id})
+}
+
+// listen takes what the user said into the thread and into the model's memory.
+func (t *turn) listen() error {
+	s := t.session
+	t.user = Info{ID: t.prompt.MessageID, SessionID: s.id, Role: "user", Agent: agentName, Model: t.prompt.Model}
+	if t.user.ID == "" {
+		t.user.ID = s.agent.ids.next(messageID)
+	}
+	t.user.Time.Created = now()
+	m := Message{Info: t.user}
+	for _, given := range t.prompt.Parts {
+		p, err := withIDs(given, s.agent.ids.next(partID), t.user.ID, s.id)
+		if err != nil {
+			return err
+		}
+		m.Parts = append(m.Parts, p)
+	}
+	t.prompt.Parts = nil
+	said := entry{role: "user", said: t.said}
+	s.history.add(said)
+	s.history.request = said.words()
+	s.add(m)
+	s.touch(Tokens{})
+	return nil
+}
+
+// guard runs the loop and turns whatever ends it early into an Error.
+func (t *turn) guard() (failure *Error) {
+	defer func() {
+		if p := recover(); p != nil {
+			t.session.agent.cfg.Log.Error("turn panicked", "session", t.session.id, "panic", p, "stack", string(debug.Stack()))
+			failure = &Error{Name: "UnknownError", Data: ErrorData{Message: fmt.Sprintf("internal error: %v", p)}}
+		}
+	}()
+	err := t.loop()
+	switch {
+	case err == nil:
+		return nil
+	case t.ctx.Err() != nil:
+		return errAborted
+	case errors.As(err, &failure):
+		return failure
+	default:
+		return &Error{Name: "UnknownError", Data: ErrorData{Message: err.Error()}}
+	}
+}
+
+// fail ends the turn with an answer that says why.
+func (t *turn) fail(failure *Error) {
+	if t.current == nil {
+		t.current = t.begin()
+	}
+	t.current.abandon()
+	t.current.finish("", Tokens{}, failure)
+	t.session.agent.bus.publish("session.error", sessionFailed{t.session.id, failure})
+}
+
+// loop asks the model and runs the tools it calls, until it calls none.
+func (t *turn) loop() error {
+	system := t.session.system(t.prompt.System)
+	for range maxSteps {
+		t.current = t.begin()
+		out, err := t.ask(system)
+		if err != nil {
+			t.session.history.add(entry{role: "assistant", text: string(out.text)})
+			return err
+		}
+		if err := t.act(out); err != nil {
+			return err
+		}
+		t.current.finish(out.finish, out.used, nil)
+		if len(out.calls) == 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("the turn was ended after %d steps without an answer", maxSteps)
+}
+
+// act runs the calls of out in order and remembers out with their results. All calls
+// get a result, those that were not run too, as models refuse a call without one.
+func (t *turn) act(out completion) error {
+	step := []entry{{role: "assistant", text: string(out.text), calls: out.calls}}
+	var failure error
+	for _, c := range out.calls {
+		if failure == nil {
+			failure = t.ctx.Err()
+		}
+		text := "Not run: the turn was ended."
+		if failure == nil {
+			text, failure = t.call(c)
+		}
+		step = append(step, entry{role: "tool", callID: c.id, text: text})
+	}
+	t.session.history.add(step...)
+	t.session.history.used = out.used.Total
+	if failure == nil && len(out.calls) == 0 {
+		failure = out.failure()
+	}
+	return failure
+}
+
+// repeats notices a model that goes round in circles.
+type repeats struct {
+	call, result string
+	count        int
+}
+
+// next counts a call and returns how often it came in a row with the same result.
+func (r *repeats) next(call, result string) int {
+	if call != r.call || result != r.result {
+		*r = repeats{call: call, result: result}
+	}
+	r.count++
+	return r.count
+}

@@ -1,0 +1,131 @@
+// Package guest is what runs inside a sandbox, as its first process. It serves the
+// host over pipes, runs the session's harness, gives it loopback addresses that lead
+// to the host, and collects orphaned processes.
+package guest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"lap/sandbox"
+	"lap/sandbox/pipe"
+	"lap/sandbox/proc"
+)
+
+// Socket is where a guest takes further pipes: an abstract Unix socket, which needs no
+// folder and lives in the sandbox's own network namespace.
+const Socket = "@lap/pipe"
+
+// A Guest supervises one sandbox.
+type Guest struct {
+	log      *slog.Logger
+	children *proc.Table
+	link     *link
+	work     sync.WaitGroup // everything Run must wait for
+
+	mu      sync.Mutex // guards booted and harness
+	booted  *sandbox.Boot
+	harness harness
+}
+
+// A harness is the program behind the session, as an opencode-style HTTP API.
+type harness interface {
+	http.Handler
+	Close()
+}
+
+// New returns a guest that has not been told its session yet.
+func New(log *slog.Logger) *Guest {
+	return &Guest{log: log, children: proc.NewTable(), link: newLink()}
+}
+
+// Run supervises the sandbox until ctx ends. Standard input and output are the first
+// pipe.
+func (g *Guest) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer g.work.Wait()
+	defer cancel()
+	g.work.Go(func() { g.children.Reap(ctx) })
+
+	srv := &http.Server{Handler: g.routes(), ReadHeaderTimeout: 30 * time.Second}
+	defer srv.Close()
+	first, err := newStdio()
+	if err != nil {
+		return err
+	}
+	g.work.Go(func() { g.serve(srv, first) })
+
+	for addr, service := range map[string]pipe.Service{
+		sandbox.GatewayAddr: pipe.Gateway, sandbox.PlatformAddr: pipe.Platform,
+	} {
+		if err := g.forward(ctx, addr, service); err != nil {
+			return err
+		}
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "unix", Socket)
+	if err != nil {
+		return fmt.Errorf("listen for pipes: %w", err)
+	}
+	g.work.Go(func() {
+		<-ctx.Done()
+		_ = l.Close() // makes Accept below return
+	})
+	defer g.closeHarness()
+	for {
+		conn, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		g.work.Go(func() { g.serve(srv, conn) })
+	}
+}
+
+// serve answers the host on one pipe until it ends.
+func (g *Guest) serve(srv *http.Server, conn io.ReadWriteCloser) {
+	p, err := pipe.NewGuest(conn)
+	if err != nil {
+		g.log.Error("open pipe", "err", err)
+		return
+	}
+	defer p.Close()
+	g.link.add(p)
+	defer g.link.remove(p)
+	_ = srv.Serve(p) // returns when the pipe ends, which is nothing to report
+}
+
+func (g *Guest) closeHarness() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.harness != nil {
+		g.harness.Close()
+	}
+}
+
+// stdio is standard input and output as one connection.
+type stdio struct{ in, out *os.File }
+
+// newStdio takes standard input and output over. Without blocking mode, so that Close
+// ends a Read that waits.
+func newStdio() (stdio, error) {
+	if err := errors.Join(syscall.SetNonblock(0, true), syscall.SetNonblock(1, true)); err != nil {
+		return stdio{}, err
+	}
+	return stdio{in: os.NewFile(0, "stdin"), out: os.NewFile(1, "stdout")}, nil
+}
+
+func (s stdio) Read(b []byte) (int, error)  { return s.in.Read(b) }
+func (s stdio) Write(b []byte) (int, error) { return s.out.Write(b) }
+func (s stdio) Close() error                { return errors.Join(s.in.Close(), s.out.Close()) }

@@ -1,0 +1,103 @@
+package guest
+
+import (
+	"context"
+	"io"
+	"net"
+	"slices"
+	"sync"
+
+	"lap/sandbox/pipe"
+)
+
+// A link leads to the host over the newest pipe that is open. While lap is away there
+// is none, and who needs one waits.
+type link struct {
+	mu    sync.Mutex    // guards pipes and added
+	pipes []*pipe.Guest // oldest first
+	added chan struct{} // closed when a pipe is added
+}
+
+func newLink() *link { return &link{added: make(chan struct{})} }
+
+func (l *link) add(p *pipe.Guest) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pipes = append(l.pipes, p)
+	close(l.added)
+	l.added = make(chan struct{})
+}
+
+func (l *link) remove(p *pipe.Guest) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pipes = slices.DeleteFunc(l.pipes, func(q *pipe.Guest) bool { return q == p })
+}
+
+// open opens a stream to a service of the host, waiting for a pipe when there is none.
+func (l *link) open(ctx context.Context, s pipe.Service) (net.Conn, error) {
+	for {
+		l.mu.Lock()
+		pipes, added := slices.Clone(l.pipes), l.added
+		l.mu.Unlock()
+		for _, p := range slices.Backward(pipes) {
+			if conn, err := p.Open(s); err == nil {
+				return conn, nil
+			}
+		}
+		select {
+		case <-added:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// forward listens on a loopback address and carries every connection to a service of
+// the host, until ctx ends.
+func (g *Guest) forward(ctx context.Context, addr string, service pipe.Service) error {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	g.work.Go(func() {
+		<-ctx.Done()
+		_ = l.Close() // makes Accept below return
+	})
+	g.work.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			g.work.Go(func() { g.carry(ctx, conn, service) })
+		}
+	})
+	return nil
+}
+
+// carry joins one local connection with a new stream until both directions have ended
+// or ctx does.
+func (g *Guest) carry(ctx context.Context, local net.Conn, service pipe.Service) {
+	defer local.Close()
+	remote, err := g.link.open(ctx, service)
+	if err != nil {
+		return
+	}
+	defer remote.Close()
+	stop := context.AfterFunc(ctx, func() { _ = local.Close(); _ = remote.Close() })
+	defer stop()
+	var both sync.WaitGroup
+	both.Go(func() {
+		_, _ = io.Copy(remote, local) // either side may hang up at any time
+		_ = remote.Close()            // half-close: the answer can still come
+	})
+	both.Go(func() {
+		_, _ = io.Copy(local, remote)
+		if tcp, ok := local.(*net.TCPConn); ok {
+			_ = tcp.CloseWrite()
+		}
+	})
+	both.Wait()
+}
