@@ -1,0 +1,131 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"lap/sandbox/pipe"
+)
+
+const (
+	maxBody = 64 << 20  // bytes of one request
+	maxHeld = 256 << 20 // bytes of all requests of one sandbox at a time
+	freely  = 64 << 10  // bytes of a request that are not counted
+)
+
+// memory counts what the bodies of a sandbox's requests hold, so that one sandbox
+// cannot take the host's memory.
+type memory struct {
+	mu   sync.Mutex // guards held
+	held map[string]int
+}
+
+// take reports whether n more bytes, or fewer for negative n, are granted.
+func (m *memory) take(owner string, n int) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.held == nil {
+		m.held = map[string]int{}
+	}
+	if n > 0 && m.held[owner]+n > maxHeld {
+		return false
+	}
+	if m.held[owner] += n; m.held[owner] == 0 {
+		delete(m.held, owner)
+	}
+	return true
+}
+
+// body is a request's whole body.
+type body struct {
+	data    []byte
+	release func() // gives its memory back
+}
+
+// read reads the whole body: which model is asked for may stand at its end.
+func (m *memory) read(w http.ResponseWriter, r *http.Request) (*body, error) {
+	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+		return nil, &apiError{
+			Status: http.StatusUnsupportedMediaType, Type: "invalid_request_error", Code: "content_encoding",
+			Message: "compressed request bodies are not accepted: send it without Content-Encoding",
+		}
+	}
+	owner, counted := pipe.Owner(r.Context()), 0
+	release := func() { m.take(owner, -counted) }
+	var buf bytes.Buffer
+	src := http.MaxBytesReader(w, r.Body, maxBody)
+	for {
+		_, err := io.CopyN(&buf, src, int64(max(freely, buf.Len()))) // doubles, as buf does
+		if more := buf.Cap() - freely - counted; more > 0 {
+			if !m.take(owner, more) {
+				release()
+				return nil, errBusy
+			}
+			counted += more
+		}
+		if errors.Is(err, io.EOF) {
+			return &body{data: buf.Bytes(), release: release}, nil
+		}
+		if err != nil {
+			release()
+			return nil, err
+		}
+	}
+}
+
+var errBusy = &apiError{
+	Status: http.StatusServiceUnavailable, Type: "server_error", Code: "too_much_at_once", RetryAfter: time.Second,
+	Message: "this sandbox has too many large requests under way: wait for one to end",
+}
+
+// models are the names that the body asks for: every top-level member called model, in
+// any case, as a reader might take any of several. The body must be JSON or empty, or
+// what it asks for could not be told.
+func (b *body) models() ([]string, error) {
+	if len(b.data) == 0 {
+		return nil, nil
+	}
+	var top struct {
+		Model names `json:"model"`
+	}
+	if err := json.Unmarshal(b.data, &top); err != nil {
+		return nil, &apiError{
+			Status: http.StatusBadRequest, Type: "invalid_request_error", Code: "invalid_json",
+			Message: "the request body is no JSON object: " + err.Error(),
+		}
+	}
+	return top.Model, nil
+}
+
+// names collects the strings that one member, however often it comes, holds.
+type names []string
+
+func (n *names) UnmarshalJSON(data []byte) error {
+	var name string
+	if json.Unmarshal(data, &name) == nil { // anything else names no model
+		*n = append(*n, name)
+	}
+	return nil
+}
+
+// into returns a request like r with the body that was read from it.
+func (b *body) into(r *http.Request) *http.Request {
+	out := r.WithContext(r.Context())
+	out.ContentLength, out.TransferEncoding = int64(len(b.data)), nil
+	// Repeated on a new connection if an idle one turns out to be dead.
+	out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.data)), nil }
+	out.Body = io.NopCloser(bytes.NewReader(b.data))
+	return out
+}
+
+func isMultipart(r *http.Request) bool {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return err == nil && kind == "multipart/form-data"
+}

@@ -1,0 +1,138 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"lap/server/gateway/scripted"
+)
+
+// apiError is an answer that says what is wrong.
+type apiError scripted.Error
+
+func (f *apiError) Error() string { return f.Message }
+
+var errUnconfigured = &apiError{
+	Status: http.StatusServiceUnavailable, Type: "server_error", Code: "no_model_gateway",
+	Message: "lap has no model gateway: start lap serve with LITELLM_API_BASE and LITELLM_API_KEY set, " +
+		"or use a model that needs none, such as scripted/echo",
+}
+
+func forbidden(method, path string) *apiError {
+	return &apiError{
+		Status: http.StatusForbidden, Type: "permission_error", Code: "path_not_allowed",
+		Message: fmt.Sprintf("%s %s is not open to sandboxes: only calls of models are", clip(method), clip(path)),
+	}
+}
+
+func badGateway(code, format string, args ...any) *apiError {
+	return &apiError{Status: http.StatusBadGateway, Type: "server_error", Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// clip bounds what a message repeats of a request.
+func clip(text string) string {
+	const limit = 200
+	if len(text) > limit {
+		return text[:limit] + "…"
+	}
+	return text
+}
+
+// fail is the only place where an error becomes an answer.
+func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if r.Context().Err() != nil {
+		return // nobody listens
+	}
+	f := classify(err)
+	if g.upstream != nil {
+		f.Message = g.upstream.redact(f.Message)
+	}
+	f.announce(w.Header())
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(f.Status)
+	_ = json.NewEncoder(w).Encode(f.body(r.RequestURI)) // a client that left needs no answer
+}
+
+func classify(err error) apiError {
+	if f, ok := errors.AsType[*apiError](err); ok {
+		return *f
+	}
+	if e, ok := errors.AsType[*scripted.Error](err); ok {
+		return apiError(*e)
+	}
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return apiError{
+			Status: http.StatusRequestEntityTooLarge, Type: "invalid_request_error", Code: "request_too_large",
+			Message: fmt.Sprintf("the request body is larger than %d MiB", maxBody>>20),
+		}
+	}
+	return apiError{
+		Status: http.StatusBadRequest, Type: "invalid_request_error", Code: "unreadable_body",
+		Message: "the request body cannot be read: " + err.Error(),
+	}
+}
+
+// announce sets the headers by which clients decide whether to try again.
+func (f *apiError) announce(h http.Header) {
+	switch {
+	case f.RetryAfter > 0:
+		h.Set("Retry-After", strconv.FormatInt(int64((f.RetryAfter+time.Second-1)/time.Second), 10))
+		h.Set("Retry-After-Ms", strconv.FormatInt(f.RetryAfter.Milliseconds(), 10))
+	case f.Code == errUnconfigured.Code:
+		h.Set("X-Should-Retry", "false")
+	}
+}
+
+type openAIError struct {
+	Error struct {
+		Message string  `json:"message"`
+		Type    string  `json:"type"`
+		Param   *string `json:"param"`
+		Code    *string `json:"code"`
+	} `json:"error"`
+}
+
+type anthropicError struct {
+	Type  string `json:"type"`
+	Error struct {
+		Type    string `json:"type"`
+		Message string `json:"message"`
+	} `json:"error"`
+}
+
+// body is the apiError in the form of the API that uri belongs to.
+func (f *apiError) body(uri string) any {
+	if strings.HasPrefix(strings.TrimPrefix(uri, "/v1"), "/messages") {
+		out := anthropicError{Type: "error"}
+		out.Error.Type, out.Error.Message = anthropicType(f.Status), f.Message
+		return out
+	}
+	var out openAIError
+	out.Error.Message, out.Error.Type = f.Message, f.Type
+	if f.Code != "" {
+		out.Error.Code = &f.Code
+	}
+	return out
+}
+
+func anthropicType(status int) string {
+	switch status {
+	case http.StatusForbidden:
+		return "permission_error"
+	case http.StatusNotFound:
+		return "not_found_error"
+	case http.StatusRequestEntityTooLarge:
+		return "request_too_large"
+	case http.StatusTooManyRequests:
+		return "rate_limit_error"
+	}
+	if status >= http.StatusInternalServerError {
+		return "api_error"
+	}
+	return "invalid_request_error"
+}

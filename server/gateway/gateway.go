@@ -1,0 +1,121 @@
+// Package gateway is the host's side of a sandbox's model gateway, 127.0.0.1:4000. It
+// forwards model calls to the gateway that lap is configured with and adds the real key
+// there, or answers them itself when they ask for a scripted model.
+//
+// Requests come from sandboxes, which their agents control: only calls of models pass,
+// and nothing of what a request carries decides where it goes or with which key.
+package gateway
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"lap/sandbox/pipe"
+	"lap/server/gateway/scripted"
+)
+
+// Config is what a Gateway needs.
+type Config struct {
+	BaseURL string // of the model gateway, with or without /v1 or a trailing slash; "" if there is none
+	APIKey  string // its key, which never reaches a sandbox; "" sends none
+	Scripts string // folder of the scripted models' files <name>.yaml; it need not exist
+	Log     *slog.Logger
+}
+
+// A Gateway answers the model calls of all sandboxes. It tells them apart by
+// pipe.Owner.
+type Gateway struct {
+	upstream *upstream // nil: none is configured
+	models   *scripted.Models
+	memory   memory
+	log      *slog.Logger
+}
+
+// New makes a Gateway. It fails when BaseURL is no absolute http or https URL, and does
+// not reach out to it.
+func New(cfg Config) (*Gateway, error) {
+	g := &Gateway{models: scripted.New(cfg.Scripts, cfg.Log), log: cfg.Log}
+	if cfg.BaseURL == "" {
+		return g, nil
+	}
+	var err error
+	g.upstream, err = newUpstream(cfg)
+	return g, err
+}
+
+// ServeHTTP answers one request of a sandbox. Failures have the form of the API that
+// was called, OpenAI's or Anthropic's.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if err := g.serve(w, r); err != nil {
+		g.fail(w, r, err)
+	}
+}
+
+// serve returns an error only when it has written nothing.
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) error {
+	t, err := route(r)
+	if err != nil {
+		return err
+	}
+	if t.upload && isMultipart(r) {
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		return g.forward(w, r, t)
+	}
+	body, err := g.memory.read(w, r)
+	if err != nil {
+		return err
+	}
+	defer body.release()
+	names, err := body.models()
+	if err != nil {
+		return err
+	}
+	if name, ok := scriptedName(append(names, t.models...)); ok {
+		return g.play(w, r, t, name, body.data)
+	}
+	if g.upstream == nil && r.Method == http.MethodGet && t.path == "models" {
+		return g.list(w)
+	}
+	return g.forward(w, body.into(r), t)
+}
+
+// scriptedName returns the last of the names that is a scripted model's. One is enough:
+// which of several names a gateway would take is not known here.
+func scriptedName(names []string) (string, bool) {
+	found := ""
+	for _, name := range names {
+		if strings.HasPrefix(name, scripted.Prefix) {
+			found = name
+		}
+	}
+	return found, found != ""
+}
+
+// play answers a call for a scripted model.
+func (g *Gateway) play(w http.ResponseWriter, r *http.Request, t target, name string, body []byte) error {
+	switch {
+	case r.Method == http.MethodGet && strings.Contains(t.path, "models/"):
+		return g.describe(w, name)
+	case t.path != "chat/completions":
+		return &apiError{
+			Status: http.StatusBadRequest, Type: "invalid_request_error", Code: "unsupported_api",
+			Message: "scripted models answer POST /v1/chat/completions only, not " + t.String(),
+		}
+	}
+	return g.models.ChatCompletion(r.Context(), w, name, body, scripted.Caller{
+		Sandbox: pipe.Owner(r.Context()), Session: r.Header.Get("X-Session-Id"),
+	})
+}
+
+func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, t target) error {
+	if g.upstream == nil {
+		return errUnconfigured
+	}
+	err := g.upstream.forward(w, r, t)
+	if err != nil && !errors.Is(err, r.Context().Err()) {
+		g.log.WarnContext(r.Context(), "model gateway failed", "session", pipe.Owner(r.Context()), "path", t.String(), "err", g.upstream.redact(err.Error()))
+	}
+	return err
+}

@@ -1,0 +1,78 @@
+package scripted
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"time"
+)
+
+// answer is what a model says, in no particular wire format.
+type answer struct {
+	reasoning, text string
+	calls           []call
+	finish          string // as on the chat completions wire; "" follows from the rest
+	usage           *usage // nil: estimated
+	delay, between  time.Duration
+	cut             *int // characters after which the answer breaks off
+	failure         *Error
+}
+
+// call is a tool call. arguments should be a JSON object but, as with true models, may
+// be anything.
+type call struct{ name, arguments string }
+
+type usage struct{ prompt, completion, cached, reasoning int }
+
+// reason is the finish_reason of the answer.
+func (a answer) reason() string {
+	if len(a.calls) > 0 {
+		return cmp.Or(a.finish, "tool_calls")
+	}
+	return cmp.Or(a.finish, "stop")
+}
+
+// bytesPerToken is the whole tokenizer: four bytes of English are about one token.
+const bytesPerToken = 4
+
+func tokens(size int) int { return (size + bytesPerToken - 1) / bytesPerToken }
+
+// used is the usage that the script gives or, without, an estimate from the bytes of
+// the request's messages as sent, and of the answer's texts, names and arguments.
+func (a answer) used(req *request) usage {
+	if a.usage != nil {
+		return *a.usage
+	}
+	said := len(a.text)
+	for _, c := range a.calls {
+		said += len(c.name) + len(c.arguments)
+	}
+	thought := tokens(len(a.reasoning))
+	return usage{prompt: tokens(req.promptSize), completion: tokens(said) + thought, reasoning: thought}
+}
+
+// id is the same for the same request.
+func (r *request) id() string { return "chatcmpl-" + hex.EncodeToString(r.seed[:12]) }
+
+// callID is the same for the same request, and different for each of its calls.
+func (r *request) callID(index int) string {
+	sum := sha256.Sum256(fmt.Appendf(r.seed[:len(r.seed):len(r.seed)], "call %d", index))
+	return "call_" + hex.EncodeToString(sum[:12])
+}
+
+// wait returns the error of ctx when that ends first.
+func wait(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,62 @@
+package scripted
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// An Error is a failure in the terms of the OpenAI API.
+type Error struct {
+	Status     int    // of HTTP, 400 to 599
+	Type, Code string // as in the API's error object
+	Message    string
+	RetryAfter time.Duration // 0: none is announced
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// invalid is an error of the request or the script, which trying again does not cure.
+func invalid(code, format string, args ...any) *Error {
+	return &Error{Status: http.StatusBadRequest, Type: "invalid_request_error", Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// maxFailures bounds the calls whose failures are remembered.
+const maxFailures = 4096
+
+// failures counts how often a turn has failed for one caller.
+type failures struct {
+	mu    sync.Mutex // guards count
+	count map[[sha256.Size]byte]int
+}
+
+// due reports whether the call fails again. times 0 is always. Once a call has failed
+// as often as it should, it is forgotten and may fail anew.
+func (f *failures) due(times int, key [sha256.Size]byte) bool {
+	if times == 0 {
+		return true
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.count == nil || len(f.count) >= maxFailures {
+		f.count = map[[sha256.Size]byte]int{}
+	}
+	if f.count[key] >= times {
+		delete(f.count, key)
+		return false
+	}
+	f.count[key]++
+	return true
+}
+
+// failureKey tells calls apart. A harness that names its session may change its
+// request between two tries; without a name only the same request is the same call.
+func failureKey(from Caller, req *request, turn int) [sha256.Size]byte {
+	call := any(req.seed)
+	if from.Session != "" {
+		call = from.Session
+	}
+	return sha256.Sum256(fmt.Appendf(nil, "%q %q %d %t %q", from.Sandbox, req.model, turn, len(req.tools) > 0, call))
+}

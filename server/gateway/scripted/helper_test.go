@@ -1,0 +1,79 @@
+package scripted_test
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"lap/server/gateway"
+)
+
+const repository = "../../.."
+
+func newGateway(t testing.TB, scripts string) *gateway.Gateway {
+	t.Helper()
+	g, err := gateway.New(gateway.Config{Scripts: scripts, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// serve starts a gateway on scripts and returns its URL.
+func serve(t testing.TB, scripts string) string {
+	t.Helper()
+	srv := httptest.NewServer(newGateway(t, scripts))
+	t.Cleanup(srv.Close)
+	return srv.URL
+}
+
+// script writes a script called name and returns its folder.
+func script(t testing.TB, name, text string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "scripts")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name+".yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// ask posts a chat completion request and returns the status and the body, as far as
+// it came.
+func ask(t testing.TB, url, body string) (*http.Response, string) {
+	t.Helper()
+	res, err := http.Post(url+"/v1/chat/completions", "application/json", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, _ := io.ReadAll(res.Body) // a cut answer ends in an error
+	return res, string(text)
+}
+
+// golden compares got with a file of testdata, or writes it.
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	file = filepath.Join(repository, "testdata", file)
+	if os.Getenv("LAP_UPDATE") != "" {
+		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s differs (-want +got); LAP_UPDATE=1 writes it:\n%s", file, diff)
+	}
+}
