@@ -1,0 +1,121 @@
+// Package session is the engine that brings sessions up in sandboxes, carries their
+// turns, and ends them.
+package session
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"lap/db"
+	"lap/sandbox"
+	"lap/sandbox/pipe"
+)
+
+// Config says what an Engine works with.
+type Config struct {
+	Store   *db.Store
+	Runtime sandbox.Runtime
+	Limits  sandbox.Limits    // of every sandbox
+	Images  map[string]string // harness id to image, where it differs from the harness's own
+	Env     map[string]string // for every sandbox, overridden by agents and sessions
+	BaseURL string            // public URL of lap, for links; may be empty
+
+	Gateway  http.Handler                                 // the model gateway that sandboxes reach
+	Platform func(agentID, sessionID string) http.Handler // the REST API as one session's agent reaches it
+
+	StartTimeout time.Duration // for a bring-up without progress
+	TurnTimeout  time.Duration // for a turn, waiting included
+	Reconcile    time.Duration // between two looks at what the runtime holds
+	Log          *slog.Logger
+}
+
+// An Engine owns all sessions of an installation. Its work goes on when the request
+// that asked for it is gone; it ends when Run's context does.
+type Engine struct {
+	cfg  Config
+	ctx  context.Context // of everything that outlives a request
+	stop context.CancelFunc
+	work sync.WaitGroup // what Run waits for before it returns
+
+	gateway, platform *pipe.Listener
+
+	mu   sync.Mutex // guards live
+	live map[string]*live
+}
+
+// New returns an engine whose work carries the values of ctx, but ends with Run.
+func New(ctx context.Context, cfg Config) *Engine {
+	e := &Engine{
+		cfg:     cfg,
+		gateway: pipe.NewListener(), platform: pipe.NewListener(),
+		live: map[string]*live{},
+	}
+	e.ctx, e.stop = context.WithCancel(context.WithoutCancel(ctx))
+	return e
+}
+
+// Run serves the sandboxes and keeps rows and sandboxes in step until ctx ends. It
+// leaves sandboxes running, for the next start to find.
+func (e *Engine) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	serve := func(l *pipe.Listener, h http.Handler) {
+		srv := &http.Server{Handler: h, ConnContext: pipe.ConnContext, ReadHeaderTimeout: time.Minute}
+		g.Go(func() error {
+			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		})
+		g.Go(func() error {
+			<-ctx.Done()
+			return srv.Close()
+		})
+	}
+	serve(e.gateway, e.cfg.Gateway)
+	serve(e.platform, http.HandlerFunc(e.servePlatform))
+	g.Go(func() error { return e.reconcileLoop(ctx) })
+	g.Go(func() error {
+		<-ctx.Done()
+		e.stop()
+		e.closePipes()
+		e.work.Wait()
+		return nil
+	})
+	return g.Wait()
+}
+
+// servePlatform answers a sandbox as its own agent, whatever the request claims.
+func (e *Engine) servePlatform(w http.ResponseWriter, r *http.Request) {
+	id := pipe.Owner(r.Context())
+	l := e.find(id)
+	if l == nil {
+		http.Error(w, `{"error":"the session has ended"}`, http.StatusGone)
+		return
+	}
+	e.cfg.Platform(l.agent, id).ServeHTTP(w, r)
+}
+
+// launch runs fn as part of the engine, or reports that the engine is stopping.
+func (e *Engine) launch(fn func(ctx context.Context)) bool {
+	e.mu.Lock() // so that nothing is added once Run has begun to wait
+	defer e.mu.Unlock()
+	if e.ctx.Err() != nil {
+		return false
+	}
+	e.work.Go(func() { fn(e.ctx) })
+	return true
+}
+
+func (e *Engine) closePipes() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, l := range e.live {
+		l.disconnect()
+	}
+}

@@ -1,0 +1,131 @@
+package session
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"lap/sandbox"
+)
+
+// maxReply bounds what is read of one answer of a sandbox, which may be anything.
+const maxReply = 64 << 20
+
+// A statusError is a harness's answer with a status of 400 or more.
+type statusError struct {
+	status int
+	body   string // cut
+}
+
+func (e *statusError) Error() string {
+	return fmt.Sprintf("the harness answered %d: %s", e.status, e.body)
+}
+
+// call sends body as JSON to a path of the guest and returns the answer's body.
+func call(ctx context.Context, client *http.Client, method, path string, body any) ([]byte, error) {
+	res, err := send(ctx, client, method, path, body)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(res.Body, maxReply+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(answer) > maxReply {
+		return nil, fmt.Errorf("the sandbox answered with more than %d MiB", maxReply>>20)
+	}
+	return answer, nil
+}
+
+func send(ctx context.Context, client *http.Client, method, path string, body any) (*http.Response, error) {
+	var in io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		in = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://sandbox"+path, in)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	res, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode >= http.StatusBadRequest {
+		defer res.Body.Close()
+		text, err := io.ReadAll(io.LimitReader(res.Body, 2<<10))
+		return nil, errors.Join(&statusError{status: res.StatusCode, body: string(text)}, err)
+	}
+	return res, nil
+}
+
+// bootGuest tells a fresh guest whose session it runs, passing its phases on.
+func bootGuest(ctx context.Context, client *http.Client, b sandbox.Boot, phase func(string)) error {
+	res, err := send(ctx, client, http.MethodPost, "/boot", b)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	lines := bufio.NewScanner(res.Body)
+	for lines.Scan() {
+		var ev sandbox.BootEvent
+		if err := json.Unmarshal(lines.Bytes(), &ev); err != nil {
+			return fmt.Errorf("boot: %w", err)
+		}
+		switch {
+		case ev.Error != "":
+			return errors.New("boot: " + ev.Error)
+		case ev.Done:
+			return nil
+		case ev.Phase != "":
+			phase(ev.Phase)
+		}
+	}
+	return fmt.Errorf("boot: the sandbox ended: %w", errors.Join(lines.Err(), io.ErrUnexpectedEOF))
+}
+
+// createSession makes the harness's own session and returns its id.
+func createSession(ctx context.Context, client *http.Client, title, prompt string, boot sandbox.Boot) (string, error) {
+	answer, err := call(ctx, client, http.MethodPost, "/harness/session", struct {
+		Title    string   `json:"title"`
+		Prompt   string   `json:"prompt"`
+		Files    []string `json:"files"`
+		Agent    string   `json:"agent_id"`
+		Platform string   `json:"platform_session_id"`
+	}{title, prompt, []string{}, boot.Agent, boot.Session})
+	if err != nil {
+		return "", fmt.Errorf("create the harness session: %w", err)
+	}
+	var session struct {
+		ID string `json:"id"`
+	}
+	if err := json.Unmarshal(answer, &session); err != nil || session.ID == "" {
+		return "", fmt.Errorf("create the harness session: unexpected answer %.200q", answer)
+	}
+	return session.ID, nil
+}
+
+// A prompted is a turn as the harness takes it.
+type prompted struct {
+	Model model             `json:"model"`
+	Parts []json.RawMessage `json:"parts"`
+}
+
+// A model names a model to the harness. The provider is always the gateway, and the
+// whole model string is its model id: gateways route by the whole string.
+type model struct {
+	ProviderID string `json:"providerID"`
+	ModelID    string `json:"modelID"`
+}
+
+func gatewayModel(name string) model { return model{ProviderID: "litellm", ModelID: name} }

@@ -1,0 +1,83 @@
+package session
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// previewLength is how many characters of the first message lists show.
+const previewLength = 60
+
+// A part is what lap itself looks at in a part of a message.
+type part struct {
+	Type      string `json:"type"`
+	Text      string `json:"text"`
+	Synthetic bool   `json:"synthetic"`
+}
+
+// preamble is text that lap, not the user, puts in front of a first turn.
+func preamble(text string) json.RawMessage {
+	b, err := json.Marshal(part{Type: "text", Text: text, Synthetic: true})
+	if err != nil {
+		panic(err) // strings always encode
+	}
+	return b
+}
+
+// preview is the first text of a user turn on one line, or "" when it has none.
+func preview(parts []json.RawMessage) string {
+	for _, raw := range parts {
+		var p part
+		if json.Unmarshal(raw, &p) != nil || p.Type != "text" || p.Synthetic { // not a part lap knows: no preview
+			continue
+		}
+		line := strings.Join(strings.Fields(p.Text), " ")
+		if utf8.RuneCountInString(line) > previewLength {
+			line = string([]rune(line)[:previewLength-1]) + "…"
+		}
+		if line != "" {
+			return line
+		}
+	}
+	return ""
+}
+
+// withoutImages returns parts as one JSON array in which images keep their kind and
+// size only: image bytes are not written to the database.
+func withoutImages(parts []json.RawMessage) (json.RawMessage, error) {
+	kept := make([]any, len(parts))
+	for i, raw := range parts {
+		kept[i] = raw
+		var p map[string]any
+		if err := json.Unmarshal(raw, &p); err != nil {
+			return nil, fmt.Errorf("part %d: %w", i, err)
+		}
+		if stripImage(p) {
+			kept[i] = p
+		}
+	}
+	return json.Marshal(kept)
+}
+
+// stripImage takes the bytes out of an image part, in either of the two forms that
+// harnesses use, and reports whether it was one.
+func stripImage(p map[string]any) bool {
+	if source, ok := p["source"].(map[string]any); ok && p["type"] == "image" {
+		data, _ := source["data"].(string)
+		p["source"] = omitted(source["media_type"], len(data)*3/4)
+		return true
+	}
+	if url, ok := p["url"].(string); ok && p["type"] == "file" && strings.HasPrefix(url, "data:") {
+		_, data, _ := strings.Cut(url, ",")
+		delete(p, "url")
+		p["source"] = omitted(p["mime"], len(data)*3/4)
+		return true
+	}
+	return false
+}
+
+func omitted(mediaType any, size int) map[string]any {
+	return map[string]any{"type": "omitted", "media_type": mediaType, "bytes": size}
+}

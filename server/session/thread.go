@@ -1,0 +1,148 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"lap/db"
+)
+
+const (
+	// threadTimeout bounds how long a harness may take to show its thread.
+	threadTimeout = 10 * time.Second
+	// recent is how many of the newest messages are looked at after a turn, before the
+	// whole thread is.
+	recent = 16
+)
+
+// A message is what lap itself looks at in a message of a thread.
+type message struct {
+	Info struct {
+		ID string `json:"id"`
+	} `json:"info"`
+	Parts []json.RawMessage `json:"parts"`
+}
+
+// Messages returns the thread of a session, oldest first: as the harness has it, else
+// as it was last stored. The error is db.ErrNotFound, or ErrHarness when the harness
+// cannot be reached and nothing is stored.
+func (e *Engine) Messages(ctx context.Context, id string) ([]json.RawMessage, error) {
+	s, err := e.cfg.Store.Session(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var unreachable error
+	if s.Status == db.StatusReady && s.HarnessSessionID != nil {
+		var thread []json.RawMessage
+		thread, unreachable = e.thread(ctx, e.adopt(s), s, 0)
+		if len(thread) > 0 {
+			return thread, nil
+		}
+	}
+	stored, err := e.cfg.Store.Messages(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if len(stored) == 0 && unreachable != nil {
+		return nil, fmt.Errorf("%w: %w", ErrHarness, unreachable)
+	}
+	return stored, nil
+}
+
+// thread asks the harness for the newest messages, or with limit 0 for all.
+func (e *Engine) thread(ctx context.Context, l *live, s db.Session, limit int) ([]json.RawMessage, error) {
+	ctx, cancel := context.WithTimeout(ctx, threadTimeout)
+	defer cancel()
+	client, err := e.client(ctx, l, deref(s.ContainerID))
+	if err != nil {
+		return nil, err
+	}
+	path := "/harness/session/" + deref(s.HarnessSessionID) + "/message"
+	if limit > 0 {
+		path += "?limit=" + strconv.Itoa(limit)
+	}
+	answer, err := call(ctx, client, http.MethodGet, path, nil)
+	if err != nil {
+		return nil, err
+	}
+	var thread []json.RawMessage
+	if err := json.Unmarshal(answer, &thread); err != nil {
+		return nil, fmt.Errorf("the harness's thread is no JSON array: %w", err)
+	}
+	return thread, nil
+}
+
+// snapshot stores what a turn added to the thread. It runs after the reply has been
+// answered, so that nobody waits for it.
+func (e *Engine) snapshot(ctx context.Context, l *live, s db.Session) {
+	l.snapshots.Lock()
+	defer l.snapshots.Unlock()
+	if err := e.saveThread(ctx, l, s); err != nil && ctx.Err() == nil {
+		e.cfg.Log.WarnContext(ctx, "thread not stored", "session", s.ID, "err", err)
+	}
+}
+
+// saveThread stores the newest messages, or all when none of the newest was stored
+// before and the thread is longer.
+func (e *Engine) saveThread(ctx context.Context, l *live, s db.Session) error {
+	thread, err := e.thread(ctx, l, s, recent)
+	if err != nil {
+		return err
+	}
+	if len(thread) == recent && !l.stored(thread) {
+		if thread, err = e.thread(ctx, l, s, 0); err != nil {
+			return err
+		}
+	}
+	rows := make([]db.Message, 0, len(thread))
+	for _, raw := range thread {
+		row, err := messageRow(raw)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, row)
+	}
+	if err := e.cfg.Store.SaveMessages(ctx, s.ID, rows); err != nil || len(rows) == 0 {
+		return err
+	}
+	l.newest = rows[len(rows)-1].ID
+	return nil
+}
+
+// stored reports whether thread reaches back to the newest message stored before.
+func (l *live) stored(thread []json.RawMessage) bool {
+	for _, raw := range thread {
+		var m message
+		if json.Unmarshal(raw, &m) == nil && m.Info.ID == l.newest {
+			return true
+		}
+	}
+	return false
+}
+
+// messageRow is a message as the store keeps it.
+func messageRow(raw json.RawMessage) (db.Message, error) {
+	var m message
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return db.Message{}, fmt.Errorf("a message of the thread: %w", err)
+	}
+	if m.Info.ID == "" {
+		return db.Message{}, errors.New("a message of the thread has no id")
+	}
+	parts, err := withoutImages(m.Parts)
+	if err != nil {
+		return db.Message{}, err
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &members); err != nil {
+		return db.Message{}, err
+	}
+	members["parts"] = parts
+	body, err := json.Marshal(members)
+	return db.Message{ID: m.Info.ID, Body: body}, err
+}

@@ -1,0 +1,202 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"lap/db"
+	"lap/sandbox"
+	"lap/server/prompt"
+)
+
+// settle bounds the writes that end a turn whose own time is over.
+const settle = 10 * time.Second
+
+// Message sends one user turn and returns the harness's reply, {"info", "parts"}, when
+// the turn is over. Turns of one session run one at a time, in the order in which they
+// came. A caller whose ctx ends does not end the turn.
+//
+// Errors: db.ErrNotFound, ErrNotReady, ErrTerminal, ErrHarness, ErrStopping.
+func (e *Engine) Message(ctx context.Context, id string, parts []json.RawMessage) (json.RawMessage, error) {
+	s, err := e.ready(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	type outcome struct {
+		reply json.RawMessage
+		err   error
+	}
+	t := &turn{engine: e, live: e.adopt(s), parts: parts}
+	place := t.live.turns.join()
+	over := make(chan outcome, 1)
+	started := e.launch(func(ctx context.Context) {
+		defer place.leave()
+		ctx, cancel := context.WithTimeout(ctx, e.cfg.TurnTimeout)
+		defer cancel()
+		select {
+		case <-place.turn:
+			reply, err := t.run(ctx)
+			over <- outcome{reply, err}
+		case <-ctx.Done():
+			over <- outcome{nil, e.ended(ctx)}
+		}
+	})
+	if !started {
+		place.leave()
+		return nil, ErrStopping
+	}
+	select {
+	case o := <-over:
+		return o.reply, o.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// ready returns a session that takes messages.
+func (e *Engine) ready(ctx context.Context, id string) (db.Session, error) {
+	s, err := e.cfg.Store.Session(ctx, id)
+	if err != nil {
+		return db.Session{}, err
+	}
+	if h, ok := sandbox.LookupHarness(s.HarnessID); ok && h.Kind == sandbox.KindTUI {
+		return db.Session{}, ErrTerminal
+	}
+	if s.Status != db.StatusReady {
+		return db.Session{}, ErrNotReady
+	}
+	return s, nil
+}
+
+// ended says why a turn's context ended.
+func (e *Engine) ended(ctx context.Context) error {
+	if e.ctx.Err() != nil {
+		return ErrStopping
+	}
+	return fmt.Errorf("%w: no reply within %s: %w", ErrHarness, e.cfg.TurnTimeout, context.Cause(ctx))
+}
+
+// A turn is one user message on its way.
+type turn struct {
+	engine *Engine
+	live   *live
+	parts  []json.RawMessage
+}
+
+// run carries the turn out. Its session may have changed while it waited.
+func (t *turn) run(ctx context.Context) (json.RawMessage, error) {
+	e := t.engine
+	s, err := e.ready(ctx, t.live.id)
+	if err != nil {
+		return nil, err
+	}
+	agent, err := e.cfg.Store.Agent(ctx, s.AgentID)
+	if err != nil {
+		return nil, err
+	}
+	stored, err := withoutImages(t.parts)
+	if err != nil {
+		return nil, err
+	}
+	seq, err := e.cfg.Store.BeginTurn(ctx, s.ID, stored, preview(t.parts))
+	if errors.Is(err, db.ErrStale) {
+		return nil, ErrNotReady
+	} else if err != nil {
+		return nil, err
+	}
+	parts := t.parts
+	if seq == 0 {
+		parts = append([]json.RawMessage{preamble(prompt.Preamble(s.ID, e.cfg.BaseURL))}, parts...)
+	}
+	reply, err := e.exchange(ctx, t.live, s, agent.Model, parts)
+	if err != nil {
+		return nil, t.fail(ctx, s, seq, err)
+	}
+	if err := e.cfg.Store.CompleteTurn(ctx, s.ID, seq, reply.parts, reply.whole); err != nil {
+		return nil, err
+	}
+	e.launch(func(ctx context.Context) { e.snapshot(ctx, t.live, s) })
+	return reply.whole, nil
+}
+
+// A reply is what a harness answered to a turn.
+type reply struct {
+	whole json.RawMessage // always with a parts array
+	parts json.RawMessage
+}
+
+// exchange sends the turn to the harness, once, and waits for its reply.
+func (e *Engine) exchange(ctx context.Context, l *live, s db.Session, modelName string, parts []json.RawMessage) (reply, error) {
+	client, err := e.client(ctx, l, deref(s.ContainerID))
+	if err != nil {
+		return reply{}, err
+	}
+	path := "/harness/session/" + deref(s.HarnessSessionID) + "/message"
+	answer, err := call(ctx, client, http.MethodPost, path, prompted{Model: gatewayModel(modelName), Parts: parts})
+	if err != nil {
+		return reply{}, err
+	}
+	return parseReply(answer)
+}
+
+func parseReply(answer []byte) (reply, error) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(answer, &members); err != nil || members == nil {
+		return reply{}, fmt.Errorf("the harness's reply is no JSON object: %.200q", answer)
+	}
+	if list := members["parts"]; len(list) > 0 && list[0] == '[' {
+		return reply{whole: answer, parts: list}, nil
+	}
+	members["parts"] = json.RawMessage(`[]`)
+	whole, err := json.Marshal(members)
+	return reply{whole: whole, parts: members["parts"]}, err
+}
+
+// fail records a turn that got no reply and returns what its sender is told. A turn
+// that the harness refused is over; one that was interrupted stays pending.
+func (t *turn) fail(ctx context.Context, s db.Session, seq int64, cause error) error {
+	e := t.engine
+	if e.ctx.Err() != nil {
+		return ErrStopping
+	}
+	told := fmt.Errorf("%w: %w", ErrHarness, cause)
+	if ctx.Err() != nil {
+		told = e.ended(ctx)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settle)
+	defer cancel()
+	var refused *statusError
+	switch {
+	case errors.As(cause, &refused):
+		return errors.Join(told, ignoreStale(e.cfg.Store.FailTurn(ctx, s.ID, seq)))
+	case errors.Is(cause, sandbox.ErrGone):
+		return errors.Join(told, e.lose(ctx, t.live, s))
+	}
+	return told
+}
+
+// lose ends a session whose sandbox is gone.
+func (e *Engine) lose(ctx context.Context, l *live, s db.Session) error {
+	err := e.cfg.Store.MarkLost(ctx, s.ID, s.Generation, "sandbox unreachable")
+	e.forget(l)
+	return errors.Join(ignoreStale(err), e.removeSandbox(ctx, s))
+}
+
+// ignoreStale drops the error of a step that somebody else has taken already.
+func ignoreStale(err error) error {
+	if errors.Is(err, db.ErrStale) {
+		return nil
+	}
+	return err
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}

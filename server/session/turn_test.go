@@ -1,0 +1,223 @@
+package session_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"lap/db"
+	"lap/server/session"
+)
+
+func TestTurn(t *testing.T) {
+	w := newWorld(t)
+	s := w.ready(t)
+	reply, err := w.Message(t.Context(), s.ID, text("hello"))
+	if err != nil || !strings.Contains(string(reply), `"text":"hello"`) {
+		t.Fatalf("reply %s, error %v", reply, err)
+	}
+	after, err := w.store.Session(t.Context(), s.ID)
+	if err != nil || string(after.Response) != string(reply) || deref(after.TitlePreview) != "hello" {
+		t.Errorf("session after the turn = %+v, %v", after, err)
+	}
+}
+
+func TestTurnsRunInOrderOneAtATime(t *testing.T) {
+	w := newWorld(t)
+	s := w.ready(t)
+	entered, leave := make(chan string), make(chan struct{})
+	w.runtime.answer(func(text string) (int, string) {
+		entered <- text
+		<-leave
+		return 200, `{"parts":[]}`
+	})
+	const n = 5
+	done := make(chan error, n)
+	for i := range n {
+		go func() {
+			_, err := w.Message(t.Context(), s.ID, text(fmt.Sprint(i)))
+			done <- err
+		}()
+		if i == 0 {
+			<-entered // the first runs, the others queue behind it
+		} else {
+			awaitQueue(t, w, s.ID, i)
+		}
+	}
+	for i := range n {
+		if i > 0 {
+			if got := <-entered; got != fmt.Sprint(i) {
+				t.Errorf("turn %d is message %s", i, got)
+			}
+		}
+		leave <- struct{}{}
+	}
+	for range n {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// awaitQueue waits until n turns of a session wait.
+func awaitQueue(t *testing.T, w *world, id string, n int) {
+	t.Helper()
+	for session.Waiting(w.Engine, id) < n {
+		if t.Context().Err() != nil {
+			t.Fatal(t.Context().Err())
+		}
+	}
+}
+
+func TestClientThatLeavesDoesNotEndItsTurn(t *testing.T) {
+	w := newWorld(t)
+	s := w.ready(t)
+	entered, leave := make(chan struct{}), make(chan struct{})
+	w.runtime.answer(func(string) (int, string) {
+		entered <- struct{}{}
+		<-leave
+		return 200, `{"parts":[{"type":"text","text":"late"}]}`
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { _, err := w.Message(ctx, s.ID, text("slow")); done <- err }()
+	<-entered
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("the client got %v", err)
+	}
+	w.runtime.answer(func(string) (int, string) { return 200, `{"parts":[]}` })
+	next := make(chan error)
+	go func() { _, err := w.Message(t.Context(), s.ID, text("next")); next <- err }()
+	close(leave)
+	if err := <-next; err != nil {
+		t.Fatal(err)
+	}
+	if turns := w.turns(t, s.ID); !strings.Contains(turns, "late") {
+		t.Errorf("the reply is lost: %s", turns)
+	}
+}
+
+func TestHarnessThatRefuses(t *testing.T) {
+	w := newWorld(t)
+	s := w.ready(t)
+	w.runtime.answer(func(string) (int, string) { return 500, `{"name":"UnknownError"}` })
+	if _, err := w.Message(t.Context(), s.ID, text("x")); !errors.Is(err, session.ErrHarness) || !strings.Contains(err.Error(), "500") {
+		t.Errorf("error = %v", err)
+	}
+	if after, err := w.store.Session(t.Context(), s.ID); err != nil || after.Status != db.StatusReady {
+		t.Errorf("session = %+v, %v", after, err)
+	}
+}
+
+func TestReplyIsAlwaysWithParts(t *testing.T) {
+	w := newWorld(t)
+	s := w.ready(t)
+	for answer, want := range map[string]string{
+		`{"info":{"id":"m"}}`:        `{"info":{"id":"m"},"parts":[]}`,
+		`{"parts":null,"x":1}`:       `{"parts":[],"x":1}`,
+		`{"parts":[{"type":"odd"}]}`: `{"parts":[{"type":"odd"}]}`,
+	} {
+		w.runtime.answer(func(string) (int, string) { return 200, answer })
+		if got, err := w.Message(t.Context(), s.ID, text("x")); err != nil || string(got) != want {
+			t.Errorf("%s became %s, error %v", answer, got, err)
+		}
+	}
+	for _, answer := range []string{``, `[]`, `nonsense`, `null`} {
+		w.runtime.answer(func(string) (int, string) { return 200, answer })
+		if got, err := w.Message(t.Context(), s.ID, text("x")); !errors.Is(err, session.ErrHarness) {
+			t.Errorf("%q became %s, error %v", answer, got, err)
+		}
+	}
+}
+
+func TestMessageToSessionThatIsNotReady(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.Message(t.Context(), "no-such", text("x")); !errors.Is(err, db.ErrNotFound) {
+		t.Errorf("unknown session: %v", err)
+	}
+	s := w.ready(t)
+	if _, err := w.Stop(t.Context(), s.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Message(t.Context(), s.ID, text("x")); !errors.Is(err, session.ErrNotReady) {
+		t.Errorf("stopped session: %v", err)
+	}
+}
+
+func TestStopEndsRunningAndWaitingTurns(t *testing.T) {
+	w := newWorld(t)
+	s := w.ready(t)
+	entered, leave := make(chan struct{}), make(chan struct{})
+	defer close(leave)
+	w.runtime.answer(func(string) (int, string) { entered <- struct{}{}; <-leave; return 200, `{"parts":[]}` })
+	done := make(chan error, 2)
+	send := func() { _, err := w.Message(t.Context(), s.ID, text("x")); done <- err }
+	go send()
+	<-entered
+	go send()
+	awaitQueue(t, w, s.ID, 1)
+	if _, err := w.Stop(t.Context(), s.ID); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := <-done; !errors.Is(err, session.ErrHarness) && !errors.Is(err, session.ErrNotReady) {
+			t.Errorf("a turn of a stopped session: %v", err)
+		}
+	}
+}
+
+func TestImageBytesAreNotStored(t *testing.T) {
+	w := newWorld(t)
+	s := w.ready(t)
+	image := json.RawMessage(`{"type":"image","source":{"type":"base64","media_type":"image/png","data":"AAAAAAAA"}}`)
+	if _, err := w.Message(t.Context(), s.ID, append([]json.RawMessage{image}, text("look")...)); err != nil {
+		t.Fatal(err)
+	}
+	turns := w.turns(t, s.ID)
+	if strings.Contains(turns, "AAAA") || !strings.Contains(turns, `"bytes":6`) || !strings.Contains(turns, "image/png") {
+		t.Errorf("stored turns: %s", turns)
+	}
+}
+
+func TestRestartedEngineGoesOn(t *testing.T) {
+	w := newWorld(t)
+	s := w.ready(t)
+	if _, err := w.Message(t.Context(), s.ID, text("one")); err != nil {
+		t.Fatal(err)
+	}
+	w.stop()
+	w.start(t)
+	if _, err := w.Message(t.Context(), s.ID, text("two")); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(w.runtime.box().turns, " "); got != "one two" {
+		t.Errorf("the harness saw %q", got)
+	}
+}
+
+func TestSandboxThatIsGone(t *testing.T) {
+	w := newWorld(t)
+	s := w.ready(t)
+	w.runtime.set(func() {
+		for _, b := range w.runtime.boxes {
+			b.Running = false
+			for _, p := range b.pipes {
+				_ = p.Close()
+			}
+		}
+	})
+	if _, err := w.Message(t.Context(), s.ID, text("x")); !errors.Is(err, session.ErrHarness) {
+		t.Errorf("error = %v", err)
+	}
+	after, err := w.store.Session(t.Context(), s.ID)
+	if err != nil || after.Status != db.StatusDead || deref(after.FailureReason) != "sandbox unreachable" {
+		t.Errorf("session = %+v, %v", after, err)
+	}
+	if n := w.runtime.count(); n != 0 {
+		t.Errorf("%d sandboxes left", n)
+	}
+}
