@@ -1,0 +1,165 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	dockerclient "github.com/docker/docker/client"
+
+	"lap/client"
+	"lap/sandbox"
+	"lap/sandbox/docker"
+)
+
+const (
+	image = "buildpack-deps:bookworm-scm"
+	key   = "bench-master-key-0123456789"
+	runs  = 20 // of what takes a good part of a second
+)
+
+// A world is a running lap serve and an engine of our own beside it.
+type world struct {
+	dir     string
+	binary  string
+	serve   *exec.Cmd
+	url     string
+	api     *client.Client
+	agent   client.Agent
+	engine  *dockerclient.Client
+	runtime *docker.Docker
+}
+
+func newWorld(ctx context.Context) (_ *world, err error) {
+	w := &world{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	if w.dir, err = os.MkdirTemp("", "lap-bench-*"); err != nil {
+		return nil, err
+	}
+	if w.binary, err = filepath.Abs("lap"); err != nil {
+		return nil, err
+	}
+	if err := w.start(ctx); err != nil {
+		return nil, err
+	}
+	w.api = client.New(w.url, key)
+	if w.agent, err = w.api.CreateAgent(ctx, client.NewAgent{Name: "bench", Model: "scripted/echo", HarnessID: "lap", Prompt: "You are measured."}); err != nil {
+		return nil, err
+	}
+	if w.engine, err = dockerclient.NewClientWithOpts(dockerclient.FromEnv, dockerclient.WithAPIVersionNegotiation()); err != nil {
+		return nil, err
+	}
+	w.runtime = docker.New(docker.Config{Owner: "bench-" + filepath.Base(w.dir), Guest: w.binary, Pull: docker.PullMissing, Log: slog.Default()})
+	return w, w.runtime.Ensure(ctx, image, func(string) {})
+}
+
+// start starts lap serve and waits for its address.
+func (w *world) start(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, w.binary, "serve", "--listen", "127.0.0.1:0", "--data-dir", filepath.Join(w.dir, "data"), "--log-level", "error")
+	cmd.Env = append(os.Environ(), "MASTER_KEY="+key)
+	talk, err := cmd.StderrPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	w.serve = cmd
+	for lines := bufio.NewScanner(talk); lines.Scan(); {
+		if url, ok := strings.CutPrefix(lines.Text(), "lap serves "); ok {
+			w.url = url
+			return nil
+		}
+	}
+	return errors.New("lap serve did not start")
+}
+
+func (w *world) stop() error {
+	if w.serve == nil {
+		return nil
+	}
+	err := errors.Join(w.serve.Process.Signal(syscall.SIGTERM), w.serve.Wait())
+	w.serve = nil
+	return err
+}
+
+// close removes everything the run has made.
+func (w *world) close(ctx context.Context) error {
+	var errs []error
+	if w.agent.ID != "" {
+		errs = append(errs, w.api.DeleteAgent(ctx, w.agent.ID))
+	}
+	if w.runtime != nil {
+		boxes, err := w.runtime.List(ctx)
+		errs = append(errs, err)
+		for _, box := range boxes {
+			errs = append(errs, w.runtime.Remove(ctx, box.ID))
+		}
+		errs = append(errs, w.runtime.Close())
+	}
+	if w.engine != nil {
+		errs = append(errs, w.engine.Close())
+	}
+	return errors.Join(append(errs, w.stop(), os.RemoveAll(w.dir))...)
+}
+
+// session opens a session, polling as tightly as the API allows.
+func (w *world) session(ctx context.Context) (client.Session, error) {
+	s, err := w.api.CreateSession(ctx, w.agent.ID, client.NewSession{})
+	if err != nil {
+		return client.Session{}, err
+	}
+	for s.Status == "creating" {
+		if s, err = w.api.Session(ctx, s.ID); err != nil {
+			return client.Session{}, err
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if s.Status != "ready" {
+		return s, fmt.Errorf("session %s is %s: %s", s.ID, s.Status, *s.FailureReason)
+	}
+	return s, nil
+}
+
+// spec is a sandbox beside the server's.
+func spec(n int) sandbox.Spec {
+	return sandbox.Spec{
+		Session: fmt.Sprintf("bench-%d-%d", os.Getpid(), n), Agent: "bench", Generation: 1, Image: image,
+		Limits: sandbox.Limits{CPUs: 2, Memory: 2 << 30, PIDs: 512},
+	}
+}
+
+// median runs fn n times, after one run that does not count, and returns the median of
+// what it says it took.
+func median(n int, fn func() (time.Duration, error)) (time.Duration, error) {
+	if _, err := fn(); err != nil {
+		return 0, err
+	}
+	all := make([]time.Duration, n)
+	for i := range all {
+		d, err := fn()
+		if err != nil {
+			return 0, err
+		}
+		all[i] = d
+	}
+	slices.Sort(all)
+	return all[n/2], nil
+}
+
+func ms(d time.Duration) string { return fmt.Sprintf("%.2f ms", float64(d)/float64(time.Millisecond)) }
+
+func ratio(a, b time.Duration) string { return fmt.Sprintf("%.2f x", float64(a)/float64(b)) }

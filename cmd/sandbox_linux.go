@@ -1,0 +1,52 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"lap/sandbox/guest"
+)
+
+// sandboxCommands are what lap runs inside its sandboxes.
+func sandboxCommands() []*cobra.Command {
+	return []*cobra.Command{
+		{
+			Use: "guest", Short: "Supervise a sandbox, as its first process", Hidden: true, Args: noArgs,
+			RunE: func(c *cobra.Command, _ []string) error {
+				return guest.New(slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))).Run(c.Context())
+			},
+		},
+		{
+			Use: "pipe", Short: "Open a pipe to the sandbox's supervisor on standard input and output", Hidden: true, Args: noArgs,
+			RunE: func(c *cobra.Command, _ []string) error { return pipe() },
+		},
+	}
+}
+
+// pipe joins standard input and output with the guest, until either side ends.
+func pipe() error {
+	conn, err := net.Dial("unix", guest.Socket)
+	if err != nil {
+		return fmt.Errorf("the sandbox's supervisor does not answer: %w", err)
+	}
+	defer conn.Close()
+	ended := make(chan error, 2)
+	go func() {
+		_, err := io.Copy(conn, os.Stdin)
+		ended <- err
+	}()
+	go func() {
+		_, err := io.Copy(os.Stdout, conn)
+		ended <- err
+	}()
+	if err := <-ended; err != nil && !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil // the process ends, and the other direction with it
+}

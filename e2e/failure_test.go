@@ -1,0 +1,175 @@
+package e2e
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"lap/client"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func TestFailedSessionsSayWhy(t *testing.T) {
+	docker := engine(t)
+	s := serve(t, options{})
+	for _, tt := range []struct {
+		name  string
+		agent client.NewAgent
+		want  []string
+	}{
+		{"image that cannot be pulled", client.NewAgent{HarnessImage: "127.0.0.1:9/no/such:image"}, []string{"127.0.0.1:9/no/such:image", "pull", "refused"}},
+		{"harness that is not there", client.NewAgent{HarnessID: "opencode"}, []string{`"opencode"`, `"lap"`}},
+		{"terminal harness", client.NewAgent{HarnessID: "claude-code"}, []string{`"claude-code"`, `"lap"`}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			agent := s.agent(t, tt.agent)
+			reason := s.failure(t, agent.ID, client.NewSession{})
+			for _, want := range tt.want {
+				if !strings.Contains(reason, want) {
+					t.Errorf("failure_reason %q does not name %q", reason, want)
+				}
+			}
+			if left := containers(t, docker, "dev.lap.agent", agent.ID); len(left) > 0 {
+				t.Errorf("%d containers left", len(left))
+			}
+		})
+	}
+}
+
+func TestWithoutEngine(t *testing.T) {
+	s := serve(t, options{env: []string{"DOCKER_HOST=unix:///nonexistent/docker.sock"}})
+	reason := s.failure(t, s.agent(t, client.NewAgent{}).ID, client.NewSession{})
+	for _, want := range []string{"/nonexistent/docker.sock", "start Docker"} {
+		if !strings.Contains(reason, want) {
+			t.Errorf("failure_reason %q does not say %q", reason, want)
+		}
+	}
+}
+
+func TestStopDuringCreating(t *testing.T) {
+	docker := engine(t)
+	s := serve(t, options{})
+	agent := s.agent(t, client.NewAgent{})
+	for range 5 {
+		sess, err := s.CreateSession(t.Context(), agent.ID, client.NewSession{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.DeleteSession(t.Context(), sess.ID); err != nil {
+			t.Fatal(err)
+		}
+		if left := containers(t, docker, "dev.lap.session", sess.ID); len(left) > 0 {
+			t.Errorf("%d containers left after delete", len(left))
+		}
+		after, err := s.Session(t.Context(), sess.ID)
+		if err != nil || after.Status != "dead" || after.FailureReason != nil {
+			t.Errorf("session %+v, error %v; want dead without a reason", after, err)
+		}
+	}
+}
+
+func TestDeletedAgentLeavesNothing(t *testing.T) {
+	docker := engine(t)
+	s := serve(t, options{})
+	agent := s.agent(t, client.NewAgent{})
+	s.session(t, agent.ID, client.NewSession{})
+	if _, err := s.CreateSession(t.Context(), agent.ID, client.NewSession{}); err != nil { // still creating
+		t.Fatal(err)
+	}
+	if err := s.DeleteAgent(t.Context(), agent.ID); err != nil {
+		t.Fatal(err)
+	}
+	if left := containers(t, docker, "dev.lap.agent", agent.ID); len(left) > 0 {
+		t.Errorf("%d containers left", len(left))
+	}
+}
+
+func TestKilledDuringCreating(t *testing.T) {
+	docker := engine(t)
+	s := serve(t, options{})
+	agent := s.agent(t, client.NewAgent{})
+	var sessions []client.Session
+	for range 3 {
+		sess, err := s.CreateSession(t.Context(), agent.ID, client.NewSession{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sessions = append(sessions, sess)
+	}
+	if _, err := s.AwaitReady(t.Context(), sessions[0].ID, func(client.Session) {}); err != nil {
+		t.Fatal(err)
+	}
+	s.stop(t, syscall.SIGKILL)
+	again := serve(t, options{dir: s.dir, env: []string{"RECONCILE_INTERVAL_SECONDS=1"}})
+	s.Client = again.Client
+	for _, sess := range sessions {
+		now, err := again.Session(t.Context(), sess.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case now.Status == "ready":
+			again.sh(t, sess.ID, "true")
+		case now.Status != "failed" || now.FailureReason == nil:
+			t.Errorf("session %s is %s", sess.ID, now.Status)
+		default:
+			eventually(t, "no container of a failed session", func() bool {
+				return len(containers(t, docker, "dev.lap.session", sess.ID)) == 0
+			})
+		}
+	}
+}
+
+func TestLostSandbox(t *testing.T) {
+	docker := engine(t)
+	s := serve(t, options{})
+	agent := s.agent(t, client.NewAgent{})
+	sess := s.session(t, agent.ID, client.NewSession{})
+	s.sh(t, sess.ID, "echo before")
+	if err := docker.ContainerKill(t.Context(), *sess.TaskARN, "KILL"); err != nil {
+		t.Fatal(err)
+	}
+	var failed *client.Error
+	if _, err := s.Send(t.Context(), sess.ID, "anybody there?"); !errors.As(err, &failed) || failed.Status != 502 {
+		t.Errorf("a message to a killed sandbox: %v, want 502", err)
+	}
+	after, err := s.Session(t.Context(), sess.ID)
+	if err != nil || after.Status != "dead" || after.FailureReason == nil {
+		t.Errorf("session %+v, error %v; want dead with a reason", after, err)
+	}
+	if left := containers(t, docker, "dev.lap.session", sess.ID); len(left) > 0 {
+		t.Errorf("%d containers left", len(left))
+	}
+	if page, err := s.Messages(t.Context(), sess.ID); err != nil || len(page.Data) < 3 {
+		t.Errorf("%d messages left of the conversation, error %v", len(page.Data), err)
+	}
+}
+
+func TestManySessionsAtOnce(t *testing.T) {
+	engine(t)
+	s := serve(t, options{env: []string{"LAP_SANDBOX_MEMORY=128m"}})
+	agent := s.agent(t, client.NewAgent{})
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			created, err := s.CreateSession(t.Context(), agent.ID, client.NewSession{})
+			if err != nil {
+				t.Errorf("create: %v", err)
+				return
+			}
+			if _, err := s.AwaitReady(t.Context(), created.ID, func(client.Session) {}); err != nil {
+				t.Error(err)
+				return
+			}
+			reply, err := s.Send(t.Context(), created.ID, "number "+itoa(i))
+			if err != nil || reply.Text() != "number "+itoa(i) {
+				t.Errorf("reply %q, error %v", reply.Text(), err)
+			}
+		})
+	}
+	wg.Wait()
+}

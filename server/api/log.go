@@ -1,0 +1,59 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// A recorder notes what the log says of a request.
+type recorder struct {
+	http.ResponseWriter
+	route  string // empty: no route matched
+	status int
+	bytes  int64
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (rec *recorder) Unwrap() http.ResponseWriter { return rec.ResponseWriter }
+
+// WriteHeader implements http.ResponseWriter.
+func (rec *recorder) WriteHeader(status int) {
+	if rec.status == 0 {
+		rec.status = status
+	}
+	rec.ResponseWriter.WriteHeader(status)
+}
+
+func (rec *recorder) Write(b []byte) (int, error) {
+	if rec.status == 0 {
+		rec.status = http.StatusOK
+	}
+	n, err := rec.ResponseWriter.Write(b)
+	rec.bytes += int64(n)
+	return n, err
+}
+
+// logged writes one line a request, at its end: no query, no header, no body. Reads
+// that went well are for debugging only.
+func (a *API) logged(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rec := &recorder{ResponseWriter: w}
+		began := time.Now()
+		defer func() { a.logRequest(r.Context(), r.Method, rec, time.Since(began)) }()
+		next.ServeHTTP(rec, r)
+	})
+}
+
+func (a *API) logRequest(ctx context.Context, method string, rec *recorder, took time.Duration) {
+	level := slog.LevelInfo
+	if safe(method) && rec.status < http.StatusBadRequest {
+		level = slog.LevelDebug
+	}
+	if !a.cfg.Log.Enabled(ctx, level) {
+		return
+	}
+	a.cfg.Log.LogAttrs(ctx, level, "request", slog.String("method", method), slog.String("route", rec.route),
+		slog.Int("status", rec.status), slog.Duration("duration", took), slog.Int64("bytes", rec.bytes))
+}

@@ -1,0 +1,249 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+)
+
+// An object is a JSON object of a request, read member by member. What is wrong is
+// collected; its reader asks err once, at the end.
+type object struct {
+	path    string // of the members: "" or with a dot at its end
+	members map[string]value
+	*issues
+}
+
+// newObject takes apart raw, a valid object. rank is its place in the body; at the top,
+// -1, the members get theirs.
+func newObject(raw []byte, path string, rank int, is *issues) *object {
+	o := &object{path: path, members: map[string]value{}, issues: is}
+	n := 0
+	for name, text := range members(raw) {
+		key := unquote(name)
+		at := rank
+		if rank < 0 {
+			at = n
+		}
+		o.members[key] = value{raw: text, path: path + key, rank: at, issues: is}
+		n++
+	}
+	return o
+}
+
+// missing notes that a member is not there, but must be.
+func (o *object) missing(name string) { o.add(last, o.path+name, "is required") }
+
+// has reports whether a member is there.
+func (o *object) has(name string) bool {
+	_, ok := o.members[name]
+	return ok
+}
+
+// fail notes that something is wrong with a member.
+func (o *object) fail(name, format string, args ...any) {
+	rank := last
+	if v, ok := o.members[name]; ok {
+		rank = v.rank
+	}
+	o.add(rank, o.path+name, format, args...)
+}
+
+// Text reads an optional string, nil when absent.
+func (o *object) Text(name string) *string {
+	v, ok := o.members[name]
+	if !ok {
+		return nil
+	}
+	text, ok := v.text()
+	if !ok {
+		return nil
+	}
+	return &text
+}
+
+// NonEmpty reads an optional string of at least one character, nil when absent.
+func (o *object) NonEmpty(name string) *string {
+	text := o.Text(name)
+	if text != nil && *text == "" {
+		o.fail(name, "must not be empty")
+	}
+	return text
+}
+
+// Required reads a string of at least one character.
+func (o *object) Required(name string) string {
+	if !o.has(name) {
+		o.missing(name)
+		return ""
+	}
+	if text := o.NonEmpty(name); text != nil {
+		return *text
+	}
+	return ""
+}
+
+// Nullable reads an optional string or null.
+func (o *object) Nullable(name string) optional[string] {
+	v, ok := o.members[name]
+	switch {
+	case !ok:
+		return optional[string]{}
+	case v.isNull():
+		return optional[string]{given: true}
+	}
+	return optional[string]{given: true, value: o.Text(name)}
+}
+
+// Bool reads an optional boolean, nil when absent.
+func (o *object) Bool(name string) *bool {
+	v, ok := o.members[name]
+	if !ok {
+		return nil
+	}
+	is := v.raw[0] == 't'
+	if !is && v.raw[0] != 'f' {
+		v.fail("must be true or false")
+		return nil
+	}
+	return &is
+}
+
+// Int reads an optional integer from low to high, nil when absent.
+func (o *object) Int(name string, low, high int64) *int64 {
+	v, ok := o.members[name]
+	if !ok {
+		return nil
+	}
+	n, ok := v.integer()
+	switch {
+	case !ok:
+		v.fail("must be an integer")
+		return nil
+	case n < low || n > high:
+		v.fail("must be an integer from %d to %d", low, high)
+	}
+	return &n
+}
+
+// Array reads an optional array, nil when absent.
+func (o *object) Array(name string) []value {
+	v, ok := o.members[name]
+	if !ok {
+		return nil
+	}
+	return v.array()
+}
+
+// Texts reads an optional array of strings, nil when absent.
+func (o *object) Texts(name string) []string {
+	v, ok := o.members[name]
+	if !ok {
+		return nil
+	}
+	return v.texts()
+}
+
+// Object reads an optional object, nil when absent.
+func (o *object) Object(name string) *object {
+	v, ok := o.members[name]
+	if !ok {
+		return nil
+	}
+	return v.object()
+}
+
+// names returns the names of the members, sorted.
+func (o *object) names() []string {
+	names := make([]string, 0, len(o.members))
+	for name := range o.members {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// A value is one JSON value of a request.
+type value struct {
+	raw  json.RawMessage
+	path string
+	rank int
+	*issues
+}
+
+func (v value) fail(format string, args ...any) { v.add(v.rank, v.path, format, args...) }
+
+func (v value) isNull() bool { return v.raw[0] == 'n' }
+
+func (v value) text() (string, bool) {
+	if v.raw[0] != '"' {
+		v.fail("must be a string")
+		return "", false
+	}
+	return unquote(v.raw), true
+}
+
+// integer reads a number without a fraction, however it is written, that every JSON
+// reader keeps exact.
+func (v value) integer() (int64, bool) {
+	if n, err := strconv.ParseInt(string(v.raw), 10, 64); err == nil {
+		return n, -maxExact <= n && n <= maxExact
+	}
+	f, err := strconv.ParseFloat(string(v.raw), 64)
+	if err != nil || f != math.Trunc(f) || math.Abs(f) > maxExact {
+		return 0, false
+	}
+	return int64(f), true
+}
+
+// maxExact is the greatest integer up to which a float64 holds every one.
+const maxExact = 1<<53 - 1
+
+// array returns the elements, not nil, of a value that must be an array.
+func (v value) array() []value {
+	list := []value{}
+	if v.raw[0] != '[' {
+		v.fail("must be an array")
+		return list
+	}
+	for raw := range elements(v.raw) {
+		list = append(list, value{raw: raw, path: v.path + "." + strconv.Itoa(len(list)), rank: v.rank, issues: v.issues})
+	}
+	return list
+}
+
+func (v value) texts() []string {
+	list := []string{}
+	for _, e := range v.array() {
+		if text, ok := e.text(); ok {
+			list = append(list, text)
+		}
+	}
+	return list
+}
+
+// object returns the value as an object, nil when it is none.
+func (v value) object() *object {
+	if v.raw[0] != '{' {
+		v.fail("must be an object")
+		return nil
+	}
+	return newObject(v.raw, v.path+".", v.rank, v.issues)
+}
+
+// unquote is the text of a JSON string.
+func unquote(raw []byte) string {
+	inner := raw[1 : len(raw)-1]
+	for _, c := range inner {
+		if c == '\\' {
+			var text string
+			if err := json.Unmarshal(raw, &text); err != nil {
+				panic(fmt.Sprintf("unquote %q: %v", raw, err)) // the body is valid JSON
+			}
+			return text
+		}
+	}
+	return string(inner)
+}

@@ -1,0 +1,49 @@
+package api
+
+import (
+	"errors"
+	"math"
+	"net/url"
+	"strconv"
+)
+
+const (
+	defaultLimit = 50
+	maxLimit     = 200
+)
+
+// A page says which rows of a list are asked for. Values out of range are clamped, what
+// is no integer is the default.
+type page struct{ limit, offset int }
+
+func parsePage(q url.Values) page {
+	return page{
+		limit:  integer(q.Get("limit"), defaultLimit, 1, maxLimit),
+		offset: integer(q.Get("offset"), 0, 0, math.MaxInt),
+	}
+}
+
+func integer(text string, fallback, low, high int) int {
+	n, err := strconv.Atoi(text) // what is out of range comes back as the nearest int
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return fallback
+	}
+	return min(max(n, low), high)
+}
+
+// A listReply is the shape of every list.
+type listReply[T any] struct {
+	Data   []T `json:"data"`
+	Total  int `json:"total"`
+	Limit  int `json:"limit"`
+	Offset int `json:"offset"`
+}
+
+// list is the reply with the rows of p, each made by row.
+func list[R, T any](p page, rows []R, total int, row func(R) T) listReply[T] {
+	data := make([]T, len(rows))
+	for i, r := range rows {
+		data[i] = row(r)
+	}
+	return listReply[T]{Data: data, Total: total, Limit: p.limit, Offset: p.offset}
+}

@@ -1,0 +1,178 @@
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/julienschmidt/httprouter"
+
+	"lap/db"
+	"lap/server/session"
+)
+
+// maxSessionSkills is how many skills of its own a session has at most.
+const maxSessionSkills = 10
+
+// createSession answers POST /agents/{agent_id}/session, before the session is up.
+func (a *API) createSession(w http.ResponseWriter, r *http.Request, p httprouter.Params) error {
+	agent, err := a.agent(r, p)
+	if err != nil {
+		return err
+	}
+	in, err := decodeOptional(w, r, messageBody)
+	if err != nil {
+		return err
+	}
+	want := newSession(in)
+	if err := in.err(); err != nil {
+		return err
+	}
+	skills, err := a.cfg.Store.SkillsByID(r.Context(), want.SkillIDs)
+	if err != nil {
+		return err
+	}
+	if len(skills) < len(want.SkillIDs) {
+		return errNoSkills
+	}
+	s, err := a.cfg.Engine.Create(r.Context(), agent, want)
+	if err != nil {
+		return noAgent(err, agent.ID)
+	}
+	return reply(w, http.StatusCreated, a.sessionReply(s))
+}
+
+// newSession reads the session that a request describes.
+func newSession(in *object) session.NewSession {
+	want := session.NewSession{Title: in.Text("title"), Env: envVars(in), SkillIDs: sessionSkillIDs(in)}
+	want.EnvPlain = envPlain(in, keysOf(want.Env))
+	want.InitialParts = userTurn(in.Text("initial_prompt"), attachments(in, "initial_attachments"))
+	return want
+}
+
+// sessionSkillIDs reads the member skill_ids of a session: each id once.
+func sessionSkillIDs(in *object) []string {
+	given := in.Array("skill_ids")
+	if len(given) > maxSessionSkills {
+		in.fail("skill_ids", "at most %d, has %d", maxSessionSkills, len(given))
+	}
+	var ids []string
+	for _, v := range given {
+		id, ok := v.text()
+		switch {
+		case ok && (len(id) != len(uuid.Nil.String()) || uuid.Validate(id) != nil):
+			v.fail("%q is not a UUID", clip(id))
+		case ok && !slices.Contains(ids, id):
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// listSessions answers GET /sessions.
+func (a *API) listSessions(w http.ResponseWriter, r *http.Request, _ httprouter.Params) error {
+	q := r.URL.Query()
+	p := parsePage(q)
+	query := db.SessionQuery{Limit: p.limit, Offset: p.offset}
+	if id := q.Get("agent_id"); id != "" {
+		query.AgentID = &id
+	}
+	for status := range strings.SplitSeq(strings.Join(q["status"], ","), ",") {
+		if status = strings.TrimSpace(status); status != "" {
+			query.Statuses = append(query.Statuses, status)
+		}
+	}
+	rows, total, err := a.cfg.Store.Sessions(r.Context(), query)
+	if err != nil {
+		return err
+	}
+	return reply(w, http.StatusOK, list(p, rows, total, func(s db.Session) sessionReply {
+		s.Response = capResponse(s.Response)
+		return a.sessionReply(s)
+	}))
+}
+
+// readSession answers GET /sessions/{session_id}, also for a session that has ended.
+func (a *API) readSession(w http.ResponseWriter, r *http.Request, p httprouter.Params) error {
+	id := p.ByName("session_id")
+	s, err := a.cfg.Store.Session(r.Context(), id)
+	if err != nil {
+		return noSession(err, id)
+	}
+	return reply(w, http.StatusOK, a.sessionReply(s))
+}
+
+func noSession(err error, id string) error { return missing(err, "session %s not found", id) }
+
+// deleteSession answers DELETE /sessions/{session_id}. The row and its history stay.
+func (a *API) deleteSession(w http.ResponseWriter, r *http.Request, p httprouter.Params) error {
+	id := p.ByName("session_id")
+	if _, err := a.cfg.Engine.Stop(r.Context(), id); err != nil {
+		return noSession(err, id)
+	}
+	return noContent(w)
+}
+
+// stopSession answers POST /sessions/{session_id}/stop.
+func (a *API) stopSession(w http.ResponseWriter, r *http.Request, p httprouter.Params) error {
+	id := p.ByName("session_id")
+	s, err := a.cfg.Engine.Stop(r.Context(), id)
+	if err != nil {
+		return noSession(err, id)
+	}
+	return reply(w, http.StatusOK, struct {
+		ID     string `json:"id"`
+		Status string `json:"status"`
+	}{s.ID, s.Status})
+}
+
+// responseLimit is how many bytes of parts a list shows of a session's response.
+const responseLimit = 64 << 10
+
+// capResponse cuts a response down to what a list shows: parts as long as they fit, the
+// text of the first that does not as far as it fits.
+func capResponse(raw json.RawMessage) json.RawMessage {
+	if len(raw) <= responseLimit {
+		return raw
+	}
+	var whole struct {
+		Info  json.RawMessage   `json:"info,omitempty"`
+		Parts []json.RawMessage `json:"parts"`
+	}
+	if json.Unmarshal(raw, &whole) != nil || len(whole.Info) > responseLimit {
+		whole.Info, whole.Parts = nil, nil // no reply of a harness: nothing to pick from
+	}
+	kept, left := []json.RawMessage{}, responseLimit
+	for _, part := range whole.Parts {
+		if len(part) > left {
+			kept = append(kept, cutPart(part, left)...)
+			break
+		}
+		kept, left = append(kept, part), left-len(part)
+	}
+	whole.Parts = kept
+	short, err := json.Marshal(whole)
+	if err != nil {
+		panic(err) // parts come out of valid JSON
+	}
+	return short
+}
+
+// cutPart returns a text part with at most n bytes of its text, nothing for others.
+func cutPart(raw json.RawMessage, n int) []json.RawMessage {
+	part := struct {
+		Type string `json:"type"`
+		Text string `json:"text"`
+	}{}
+	if json.Unmarshal(raw, &part) != nil || part.Type != "text" { // not one that can be cut
+		return nil
+	}
+	part.Text = strings.ToValidUTF8(part.Text[:min(n, len(part.Text))], "")
+	short, err := json.Marshal(part)
+	if err != nil {
+		panic(err) // strings always encode
+	}
+	return []json.RawMessage{short}
+}

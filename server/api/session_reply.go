@@ -1,0 +1,60 @@
+package api
+
+import (
+	"encoding/json"
+	"strings"
+
+	"lap/db"
+	"lap/sandbox"
+)
+
+// A sessionReply is a session on the wire.
+type sessionReply struct {
+	ID               string            `json:"id"`
+	AgentID          string            `json:"agent_id"`
+	Title            *string           `json:"title"`
+	Status           string            `json:"status"`
+	Phase            *string           `json:"phase"`
+	PhaseDetail      *string           `json:"phase_detail"`
+	SandboxURL       *string           `json:"sandbox_url"`
+	HarnessSessionID *string           `json:"harness_session_id"`
+	TTYURL           *string           `json:"tty_url"`
+	TTYToken         *string           `json:"tty_token"`
+	SupportsTUI      bool              `json:"supports_tui"`
+	TaskARN          *string           `json:"task_arn"`
+	Response         json.RawMessage   `json:"response"`
+	CreatedAt        stamp             `json:"created_at"`
+	LastSeenAt       *stamp            `json:"last_seen_at"`
+	IdleTimeoutMS    *int64            `json:"idle_timeout_ms"`
+	FailureReason    *string           `json:"failure_reason"`
+	Origin           *struct{}         `json:"origin"`
+	TitlePreview     *string           `json:"title_preview"`
+	Sandboxes        map[string]string `json:"sandboxes"`
+	EnvPlain         []string          `json:"env_plain"`
+	Warnings         []string          `json:"warnings,omitempty"`
+}
+
+// sessionReply returns a session as clients see it.
+func (a *API) sessionReply(s db.Session) sessionReply {
+	harness, _ := sandbox.LookupHarness(s.HarnessID)
+	out := sessionReply{
+		ID: s.ID, AgentID: s.AgentID, Title: s.Title, Status: s.Status, Phase: s.Phase, PhaseDetail: s.PhaseDetail,
+		HarnessSessionID: s.HarnessSessionID, SupportsTUI: harness.Kind == sandbox.KindTUI, TaskARN: s.ContainerID,
+		Response: s.Response, CreatedAt: stamp(s.CreatedAt), LastSeenAt: nullStamp(s.LastSeenAt),
+		FailureReason: s.FailureReason, TitlePreview: s.TitlePreview, EnvPlain: filled(s.EnvPlain), Warnings: s.Warnings,
+	}
+	path := "/api/v1/managed_agents/sessions/" + s.ID
+	if s.Status == db.StatusReady && harness.Kind == sandbox.KindTUI {
+		tty := path + "/tty"
+		out.TTYURL = &tty
+	}
+	if s.Status == db.StatusReady && harness.Kind == sandbox.KindAPI {
+		url := strings.TrimRight(a.cfg.BaseURL, "/") + path + "/opencode"
+		out.SandboxURL = &url
+	}
+	if a.cfg.IdleTimeout > 0 && harness.Kind != sandbox.KindInline {
+		ms := a.cfg.IdleTimeout.Milliseconds()
+		out.IdleTimeoutMS = &ms
+	}
+	return out
+}

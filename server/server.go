@@ -1,0 +1,205 @@
+// Package server puts lap's parts together and runs them.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+	"golang.org/x/sync/errgroup"
+
+	"lap/db"
+	"lap/sandbox/docker"
+	"lap/server/api"
+	"lap/server/gateway"
+	"lap/server/session"
+)
+
+const (
+	drainTimeout  = 10 * time.Second // for requests that run when the server is told to stop
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+)
+
+// A Server is one running lap: a database, an engine of sessions, an API.
+type Server struct {
+	settings Settings
+	log      *slog.Logger
+	lock     *flock.Flock
+	store    *db.Store
+	runtime  *docker.Docker
+	engine   *session.Engine
+	handler  http.Handler
+	listener net.Listener
+	key      string
+}
+
+// New opens the data directory and listens, but serves nothing before Run. schema is
+// the text of schema.sql. After an error nothing stays open.
+func New(ctx context.Context, s Settings, schema string, log *slog.Logger) (_ *Server, err error) {
+	srv := &Server{settings: s, log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, srv.close())
+		}
+	}()
+	if srv.lock, err = openDataDir(s.DataDir); err != nil {
+		return nil, err
+	}
+	if srv.key, err = masterKey(s); err != nil {
+		return nil, err
+	}
+	seal, err := sealer(s)
+	if err != nil {
+		return nil, err
+	}
+	srv.store, err = db.Open(ctx, db.Config{Path: filepath.Join(s.DataDir, databaseFile), Schema: schema, Sealer: seal})
+	if err != nil {
+		return nil, err
+	}
+	owner, err := srv.store.Installation(ctx)
+	if err != nil {
+		return nil, err
+	}
+	srv.runtime = docker.New(docker.Config{Owner: owner, Pull: s.Pull, Log: log})
+	var lc net.ListenConfig
+	if srv.listener, err = lc.Listen(ctx, "tcp", s.Listen); err != nil {
+		return nil, fmt.Errorf("%w: choose another address with --listen", err)
+	}
+	return srv, srv.wire(ctx)
+}
+
+// wire makes the engine and the API, which know of each other.
+func (s *Server) wire(ctx context.Context) error {
+	models, err := gateway.New(gateway.Config{
+		BaseURL: s.settings.GatewayBase, APIKey: s.settings.GatewayKey,
+		Scripts: filepath.Join(s.settings.DataDir, scriptsDir), Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	tokens, err := tokenKey(s.settings, s.key)
+	if err != nil {
+		return err
+	}
+	var rest *api.API
+	s.engine = session.New(ctx, session.Config{
+		Store: s.store, Runtime: s.runtime, Limits: s.settings.Limits, Images: s.settings.Images,
+		Env: s.settings.SandboxEnv, BaseURL: s.settings.BaseURL, Gateway: models,
+		Platform:     func(agentID, sessionID string) http.Handler { return rest.SandboxHandler(agentID, sessionID) },
+		StartTimeout: s.settings.StartTimeout, TurnTimeout: s.settings.TurnTimeout,
+		Reconcile: s.settings.Reconcile, Log: s.log,
+	})
+	rest = api.New(api.Config{
+		Store: s.store, Engine: s.engine, MasterKey: s.key, TokenKey: tokens,
+		Listen: s.listener.Addr().String(), AllowedHosts: s.settings.AllowedHosts, BaseURL: s.settings.BaseURL,
+		DefaultModel: s.settings.DefaultModel, IdleTimeout: s.settings.IdleTimeout, Log: s.log,
+	})
+	s.handler = rest.Handler()
+	return nil
+}
+
+// Addr is the address the server listens on, with the real port.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// URL is where a client on this machine reaches the server.
+func (s *Server) URL() string {
+	host, port, err := net.SplitHostPort(s.Addr())
+	if err != nil {
+		return "http://" + s.Addr()
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+// MasterKey is the bearer token of the API.
+func (s *Server) MasterKey() string { return s.key }
+
+// MasterKeyFile is where the master key is kept, or "" when it came from outside.
+func (s *Server) MasterKeyFile() string {
+	if s.settings.MasterKey != "" {
+		return ""
+	}
+	return filepath.Join(s.settings.DataDir, masterKeyFile)
+}
+
+// Run serves until ctx ends, then lets running requests finish for a while. Sandboxes
+// are left running, for the next start to find.
+func (s *Server) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, s.close()) }()
+	if err := s.engine.Recover(ctx); err != nil {
+		return err
+	}
+	httpServer := &http.Server{
+		Handler: s.handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	engineCtx, stopEngine := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopEngine()
+	g.Go(func() error { return s.engine.Run(engineCtx) })
+	g.Go(func() error {
+		if err := httpServer.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		defer stopEngine() // turns that still run go on in their sandboxes
+		return s.drain(ctx, httpServer)
+	})
+	g.Go(func() error { s.greetEngine(ctx); return nil })
+	return g.Wait()
+}
+
+// drain lets running requests finish until drainTimeout; those that then still wait
+// are answered when the engine stops.
+func (s *Server) drain(ctx context.Context, httpServer *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	err := httpServer.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil
+	}
+	return err
+}
+
+// greetEngine says at start whether sandboxes can be run, and tidies the engine.
+func (s *Server) greetEngine(ctx context.Context) {
+	if err := s.runtime.Ping(ctx); err != nil {
+		s.log.WarnContext(ctx, "sessions cannot start", "err", err)
+		return
+	}
+	if err := s.runtime.Sweep(ctx); err != nil && ctx.Err() == nil {
+		s.log.WarnContext(ctx, "old guest volumes not removed", "err", err)
+	}
+}
+
+// close closes what New opened.
+func (s *Server) close() error {
+	var errs []error
+	if s.listener != nil {
+		if err := s.listener.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if s.runtime != nil {
+		errs = append(errs, s.runtime.Close())
+	}
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,134 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"lap/sandbox"
+	"lap/sandbox/docker"
+)
+
+// Settings is the configuration of a server, parsed and checked.
+type Settings struct {
+	Listen    string
+	DataDir   string
+	LogFormat string
+	LogLevel  string
+
+	MasterKey     string // "": the one kept in the data directory
+	EncryptionKey []byte // nil: the one kept in the data directory
+	TokenKey      string // "": derived from the master key
+
+	BaseURL      string
+	AllowedHosts []string
+
+	GatewayBase  string
+	GatewayKey   string
+	DefaultModel string
+
+	Limits       sandbox.Limits
+	Images       map[string]string // harness id to image
+	Pull         docker.PullPolicy
+	SandboxEnv   map[string]string // from CONTAINER_ENV_*
+	StartTimeout time.Duration
+	TurnTimeout  time.Duration
+	IdleTimeout  time.Duration
+	Reconcile    time.Duration
+}
+
+// containerEnv is the prefix of variables that every sandbox gets without it.
+const containerEnv = "CONTAINER_ENV_"
+
+// clientNames are variables of the LAP_ family that the server leaves to others.
+var clientNames = []string{"LAP_MASTER_KEY", "LAP_MASTER_KEY_FILE", "LAP_CONFIG", "LAP_TTY_TOKEN", "LAP_TTY_FALLBACK", "LAP_DEMO_MODEL"}
+
+// Load parses settings from flags (by flag name; only those that were given) and an
+// environment of "NAME=value" entries. A flag wins over the environment, that over the
+// default; an empty variable counts as not set. Every bad value is reported at once.
+// The warnings name variables that look like settings and are none.
+func Load(environ []string, flags map[string]string) (s Settings, warnings []string, err error) {
+	env := map[string]string{}
+	for _, entry := range environ {
+		if name, value, _ := strings.Cut(entry, "="); value != "" {
+			env[name] = value
+		}
+	}
+	s.Images, s.SandboxEnv = map[string]string{}, map[string]string{}
+	known := slices.Clone(clientNames)
+	var errs []error
+	for _, row := range Table() {
+		known = append(append(known, row.names()...), row.fileNames()...)
+		name, value, err := row.value(env, flags)
+		if err == nil && value != "" {
+			err = row.set(&s, value)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	for name, value := range env {
+		if key := strings.TrimPrefix(name, containerEnv); key != name && key != "" {
+			s.SandboxEnv[key] = value
+		}
+		if strings.HasPrefix(name, "LAP_") && !slices.Contains(known, name) {
+			warnings = append(warnings, name+" is not a setting of lap: see \"lap serve --help\"")
+		}
+	}
+	slices.Sort(warnings)
+	return s, warnings, errors.Join(errs...)
+}
+
+// names are the variables that set the row, the preferred one first.
+func (r Setting) names() []string {
+	if r.Env == "" {
+		return nil
+	}
+	return append([]string{r.Env}, r.Aliases...)
+}
+
+// fileNames are the variables that name a file holding the value.
+func (r Setting) fileNames() []string {
+	if !r.Secret {
+		return nil
+	}
+	return []string{r.Env + "_FILE"}
+}
+
+// value finds the row's value and the name it came by.
+func (r Setting) value(env, flags map[string]string) (name, value string, err error) {
+	if v, given := flags[r.Flag]; given && r.Flag != "" {
+		return "--" + r.Flag, v, nil
+	}
+	for _, name := range r.names() {
+		if v := env[name]; v != "" {
+			return name, v, nil
+		}
+	}
+	for _, name := range r.fileNames() {
+		if path := env[name]; path != "" {
+			v, err := readSecret(path)
+			return name, v, err
+		}
+	}
+	return r.Env, r.Default, nil
+}
+
+// readSecret reads a secret from a file that not everybody can read. Files that a
+// container engine mounts as secrets are exempt: their mode is the engine's.
+func readSecret(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	if info.Mode().Perm()&0o007 != 0 && !strings.HasPrefix(filepath.Clean(path), "/run/secrets/") {
+		return "", &fs.PathError{Op: "open", Path: path, Err: errors.New("everybody can read or change this file: chmod it to 0600")}
+	}
+	b, err := os.ReadFile(path)
+	return strings.TrimSpace(string(b)), err
+}

@@ -1,0 +1,210 @@
+package server
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/docker/go-units"
+
+	"lap/db"
+	"lap/sandbox"
+	"lap/sandbox/docker"
+)
+
+// A Setting is one row of the table that parsing, help and docs are made from.
+type Setting struct {
+	Flag    string   // without dashes; "": none
+	Env     string   // the variable
+	Aliases []string // other variables that are taken for it
+	Default string
+	Help    string
+	Secret  bool // also read from the file that <Env>_FILE names
+	set     func(*Settings, string) error
+}
+
+// Table returns every setting of "lap serve".
+func Table() []Setting {
+	rows := []Setting{
+		{Flag: "listen", Env: "LAP_LISTEN", Aliases: []string{"PORT"}, Default: "127.0.0.1:3000", Help: "address to serve on, host:port", set: setListen},
+		{Flag: "data-dir", Env: "LAP_DATA_DIR", Default: "~/.lap", Help: "directory of the database and the keys", set: setDataDir},
+		{Flag: "log-format", Env: "LAP_LOG_FORMAT", Default: "text", Help: "text or json", set: oneOf(func(s *Settings) *string { return &s.LogFormat }, "text", "json")},
+		{Flag: "log-level", Env: "LAP_LOG", Default: "info", Help: "debug, info, warn or error", set: oneOf(func(s *Settings) *string { return &s.LogLevel }, "debug", "info", "warn", "error")},
+		{Env: "MASTER_KEY", Secret: true, Help: "bearer token of the API, at least 8 characters (16 when not on loopback); made once and kept in the data directory when not set", set: text(func(s *Settings) *string { return &s.MasterKey }, 8)},
+		{Env: "ENCRYPTION_KEY", Secret: true, Help: "base64 of the 32 bytes that encrypt stored env_vars; made once and kept in the data directory when not set", set: setEncryptionKey},
+		{Env: "HARNESS_TOKEN_SIGNING_KEY", Secret: true, Help: "key of agent tokens, at least 16 characters; derived from the master key when not set", set: text(func(s *Settings) *string { return &s.TokenKey }, 16)},
+		{Env: "BASE_URL", Aliases: []string{"LAP_BASE_URL"}, Help: "public URL of this server, for links", set: setURL(func(s *Settings) *string { return &s.BaseURL })},
+		{Env: "LAP_ALLOWED_HOSTS", Help: "comma list of further names under which this server may be reached", set: setAllowedHosts},
+		{Env: "LITELLM_API_BASE", Help: "URL of the model gateway, any OpenAI- or Anthropic-compatible one", set: setURL(func(s *Settings) *string { return &s.GatewayBase })},
+		{Env: "LITELLM_API_KEY", Secret: true, Help: "key of the model gateway; never enters a sandbox", set: text(func(s *Settings) *string { return &s.GatewayKey }, 1)},
+		{Env: "LITELLM_DEFAULT_MODEL", Help: "model of agents that are created without one", set: text(func(s *Settings) *string { return &s.DefaultModel }, 1)},
+		{Env: "LAP_SANDBOX_CPUS", Default: "2", Help: "cores that one sandbox may use; 0: no limit", set: setCPUs},
+		{Env: "LAP_SANDBOX_MEMORY", Default: "2g", Help: "memory and swap that one sandbox may use; 0: no limit", set: setMemory},
+		{Env: "LAP_SANDBOX_PIDS", Default: "512", Help: "processes and threads that one sandbox may have; 0: no limit", set: setPIDs},
+		{Env: "LAP_PULL", Default: "missing", Help: "when to fetch images: missing, always or never", set: setPull},
+		{Env: "LAP_START_TIMEOUT", Default: "10m", Help: "how long a session may make no progress while it is brought up", set: duration(func(s *Settings) *time.Duration { return &s.StartTimeout })},
+		{Env: "LAP_TURN_TIMEOUT", Default: "30m", Help: "how long one turn may take, waiting included", set: duration(func(s *Settings) *time.Duration { return &s.TurnTimeout })},
+		{Env: "LAP_IDLE_TIMEOUT", Aliases: nil, Default: "24h", Help: "idle time reported as idle_timeout_ms; sessions are not ended by it yet", set: duration(func(s *Settings) *time.Duration { return &s.IdleTimeout })},
+		{Env: "RECONCILE_INTERVAL_SECONDS", Default: "60", Help: "seconds between two comparisons of sessions with containers", set: setReconcile},
+	}
+	for _, h := range sandbox.Harnesses() {
+		if h.Kind == sandbox.KindInline {
+			continue
+		}
+		rows = append(rows, Setting{
+			Env: "LAP_IMAGE_" + envName(h.ID), Default: h.Image, Help: "image of sandboxes with harness " + h.ID,
+			set: func(s *Settings, v string) error { s.Images[h.ID] = v; return nil },
+		})
+	}
+	return rows
+}
+
+func envName(id string) string { return strings.ToUpper(strings.ReplaceAll(id, "-", "_")) }
+
+// text accepts a value of at least n characters.
+func text(field func(*Settings) *string, n int) func(*Settings, string) error {
+	return func(s *Settings, v string) error {
+		if len([]rune(v)) < n {
+			return fmt.Errorf("needs at least %d characters", n)
+		}
+		*field(s) = v
+		return nil
+	}
+}
+
+func oneOf(field func(*Settings) *string, values ...string) func(*Settings, string) error {
+	return func(s *Settings, v string) error {
+		for _, ok := range values {
+			if v == ok {
+				*field(s) = v
+				return nil
+			}
+		}
+		return fmt.Errorf("%q is none of %s", v, strings.Join(values, ", "))
+	}
+}
+
+func duration(field func(*Settings) *time.Duration) func(*Settings, string) error {
+	return func(s *Settings, v string) error {
+		d, err := time.ParseDuration(v)
+		if err != nil || d <= 0 {
+			return fmt.Errorf("%q is no duration above zero, such as 90s or 10m", v)
+		}
+		*field(s) = d
+		return nil
+	}
+}
+
+// setListen takes host:port, or a bare port as platforms put it into PORT.
+func setListen(s *Settings, v string) error {
+	if _, err := strconv.ParseUint(v, 10, 16); err == nil {
+		v = net.JoinHostPort("127.0.0.1", v)
+	}
+	_, port, err := net.SplitHostPort(v)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return fmt.Errorf("%q is no address, such as 127.0.0.1:3000", v)
+	}
+	s.Listen = v
+	return nil
+}
+
+func setDataDir(s *Settings, v string) error {
+	if rest, ok := strings.CutPrefix(v, "~"); ok && (rest == "" || rest[0] == '/') {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return err
+		}
+		v = home + rest
+	}
+	abs, err := filepath.Abs(v)
+	s.DataDir = abs
+	return err
+}
+
+// setEncryptionKey never repeats the value in its error.
+func setEncryptionKey(s *Settings, v string) error {
+	key, err := base64.StdEncoding.DecodeString(v)
+	if err != nil || len(key) != db.KeySize {
+		return errors.New("needs base64 of exactly 32 bytes: make one with \"openssl rand -base64 32\"")
+	}
+	s.EncryptionKey = key
+	return nil
+}
+
+func setURL(field func(*Settings) *string) func(*Settings, string) error {
+	return func(s *Settings, v string) error {
+		u, err := url.Parse(v)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			return errors.New("needs an absolute URL, such as https://litellm.example.com") // the value may hold a password
+		}
+		*field(s) = strings.TrimRight(v, "/")
+		return nil
+	}
+}
+
+func setAllowedHosts(s *Settings, v string) error {
+	for host := range strings.SplitSeq(v, ",") {
+		if host = strings.TrimSpace(host); host != "" {
+			s.AllowedHosts = append(s.AllowedHosts, host)
+		}
+	}
+	return nil
+}
+
+func setCPUs(s *Settings, v string) error {
+	n, err := strconv.ParseFloat(v, 64)
+	if err != nil || n < 0 || n > 0 && n < 0.01 || n > 4096 {
+		return fmt.Errorf("%q is no number of cores, such as 2 or 0.5", v)
+	}
+	s.Limits.CPUs = n
+	return nil
+}
+
+// minMemory is what engines ask for at least.
+const minMemory = 6 << 20
+
+func setMemory(s *Settings, v string) error {
+	n, err := units.RAMInBytes(v)
+	if err != nil || n < 0 || n > 0 && n < minMemory {
+		return fmt.Errorf("%q is no size of at least 6m, such as 512m or 2g", v)
+	}
+	s.Limits.Memory = n
+	return nil
+}
+
+func setPIDs(s *Settings, v string) error {
+	n, err := strconv.ParseInt(v, 10, 32)
+	if err != nil || n < 0 || n > 0 && n < 16 {
+		return fmt.Errorf("%q is no number of at least 16", v)
+	}
+	s.Limits.PIDs = n
+	return nil
+}
+
+func setPull(s *Settings, v string) error {
+	switch p := docker.PullPolicy(v); p {
+	case docker.PullMissing, docker.PullAlways, docker.PullNever:
+		s.Pull = p
+		return nil
+	}
+	return fmt.Errorf("%q is none of missing, always, never", v)
+}
+
+func setReconcile(s *Settings, v string) error {
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 1 {
+		return fmt.Errorf("%q is no whole number of seconds above zero", v)
+	}
+	s.Reconcile = time.Duration(n) * time.Second
+	return nil
+}
