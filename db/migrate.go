@@ -24,8 +24,8 @@ var upgradeFiles embed.FS
 
 // migrate makes the schema in an empty file, or runs the steps an older one lacks,
 // each in its own transaction.
-func migrate(ctx context.Context, w *writer, schema string) error {
-	steps, err := upgradeSteps(upgradeFiles)
+func migrate(ctx context.Context, w *writer, schema string, files fs.FS) error {
+	steps, err := upgradeSteps(files)
 	if err != nil {
 		return err
 	}

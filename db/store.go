@@ -63,7 +63,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if s.w, err = openWriter(ctx, path); err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	if err := migrate(ctx, s.w, cfg.Schema); err != nil {
+	if err := migrate(ctx, s.w, cfg.Schema, upgradeFiles); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), s.w.close())
 	}
 	s.r = openReader(path)

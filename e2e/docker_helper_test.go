@@ -64,15 +64,24 @@ func (s *serving) agent(t *testing.T, in client.NewAgent) client.Agent {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.deleteAfter(t, a.ID)
+	return a
+}
+
+// deleteAfter deletes an agent with the test, if the server still runs then.
+func (s *serving) deleteAfter(t *testing.T, agentID string) {
+	t.Helper()
 	t.Cleanup(func() {
+		if s.cmd.ProcessState != nil {
+			return
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 		defer cancel()
 		var gone *client.Error
-		if err := s.DeleteAgent(ctx, a.ID); err != nil && (!errors.As(err, &gone) || gone.Status != 404) {
+		if err := s.DeleteAgent(ctx, agentID); err != nil && (!errors.As(err, &gone) || gone.Status != 404) {
 			t.Errorf("delete agent: %v", err)
 		}
 	})
-	return a
 }
 
 // session opens a session and waits until it is ready.

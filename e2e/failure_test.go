@@ -105,7 +105,7 @@ func TestKilledDuringCreating(t *testing.T) {
 	}
 	s.stop(t, syscall.SIGKILL)
 	again := serve(t, options{dir: s.dir, env: []string{"RECONCILE_INTERVAL_SECONDS=1"}})
-	s.Client = again.Client
+	again.deleteAfter(t, agent.ID)
 	for _, sess := range sessions {
 		now, err := again.Session(t.Context(), sess.ID)
 		if err != nil {

@@ -130,15 +130,20 @@ func TestForeignBrowsersAreRefused(t *testing.T) {
 
 func TestStopDrains(t *testing.T) {
 	s := serve(t, options{})
+	if got := status(t, s.url+"/healthz", ""); got != 200 {
+		t.Fatalf("healthz = %d", got)
+	}
 	r, w := io.Pipe()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/api/v1/skills", r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+masterKey)
+	req.Header.Set("Expect", "100-continue") // the body is asked for by the running handler
+	patient := &http.Client{Transport: &http.Transport{ExpectContinueTimeout: time.Minute}}
 	answered := make(chan int, 1)
 	go func() {
-		res, err := http.DefaultClient.Do(req)
+		res, err := patient.Do(req)
 		if err != nil {
 			t.Error(err)
 			answered <- 0

@@ -61,7 +61,7 @@ func TestConversationGoesOnAfterRestart(t *testing.T) {
 			s.stop(t, sig)
 
 			again := serve(t, options{dir: s.dir})
-			s.Client = again.Client // for the cleanup of the agent
+			again.deleteAfter(t, agent.ID)
 			if got := again.sh(t, sess.ID, "pwd; cat file"); got != "/tmp\nkept" {
 				t.Errorf("after the restart the sandbox printed %q", got)
 			}

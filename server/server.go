@@ -135,8 +135,8 @@ func (s *Server) MasterKeyFile() string {
 // are left running, for the next start to find.
 func (s *Server) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, s.close()) }()
-	if err := s.engine.Recover(ctx); err != nil {
-		return err
+	if err := s.engine.Recover(ctx); err != nil || ctx.Err() != nil {
+		return ignoreCancel(ctx, err)
 	}
 	httpServer := &http.Server{
 		Handler: s.handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
@@ -159,6 +159,14 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	})
 	g.Go(func() error { s.greetEngine(ctx); return nil })
 	return g.Wait()
+}
+
+// ignoreCancel drops an error that only says that ctx has ended.
+func ignoreCancel(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 // drain lets running requests finish until drainTimeout; those that then still wait

@@ -182,10 +182,13 @@ func setMemory(s *Settings, v string) error {
 	return nil
 }
 
+// minPIDs is what the guest and one command need at least.
+const minPIDs = 48
+
 func setPIDs(s *Settings, v string) error {
 	n, err := strconv.ParseInt(v, 10, 32)
-	if err != nil || n < 0 || n > 0 && n < 16 {
-		return fmt.Errorf("%q is no number of at least 16", v)
+	if err != nil || n < 0 || n > 0 && n < minPIDs {
+		return fmt.Errorf("%q is no number of at least %d", v, minPIDs)
 	}
 	s.Limits.PIDs = n
 	return nil

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	queueLimit = 4 << 20          // bytes a subscriber may be behind before it is dropped
+	queueLimit = 2 << 20          // bytes a subscriber may be behind, beside its largest frame
 	heartbeat  = 10 * time.Second // between two signs of life on an event stream
 	writeLimit = 10 * time.Second // for one write to a subscriber
 )
@@ -25,6 +25,7 @@ type bus struct {
 // is behind catches up in one write.
 type subscriber struct {
 	pending []byte
+	largest int           // frame in pending, which may be an image: that alone is not being slow
 	more    chan struct{} // has a value when pending is not empty
 	dropped bool
 }
@@ -49,7 +50,7 @@ func (b *bus) publish(kind string, properties any) {
 		return // the types of this package always encode
 	}
 	for s := range b.subs {
-		if len(s.pending) > queueLimit {
+		if len(s.pending)-s.largest > queueLimit {
 			b.drop(s)
 			continue
 		}
@@ -67,6 +68,7 @@ func (b *bus) frame(kind string, properties any) ([]byte, error) {
 
 func (s *subscriber) queue(frame []byte) {
 	s.pending = append(s.pending, frame...)
+	s.largest = max(s.largest, len(frame))
 	select {
 	case s.more <- struct{}{}:
 	default:
@@ -112,7 +114,7 @@ func (b *bus) take(s *subscriber) ([]byte, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	frames := s.pending
-	s.pending = nil
+	s.pending, s.largest = nil, 0
 	return frames, !s.dropped
 }
 

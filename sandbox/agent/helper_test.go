@@ -203,7 +203,7 @@ func start(t *testing.T, change func(*agent.Config), steps ...step) *fixture {
 	server := httptest.NewUnstartedServer(f.agent)
 	server.Config.ConnState = func(c net.Conn, s http.ConnState) {
 		if s == http.StateNew {
-			_ = c.(*net.TCPConn).SetWriteBuffer(4 << 10) // so that a slow reader shows soon
+			_ = c.(*net.TCPConn).SetWriteBuffer(64 << 10) // so that a slow reader shows soon
 		}
 	}
 	server.Start()

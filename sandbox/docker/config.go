@@ -39,11 +39,12 @@ func (d *Docker) containerConfig(spec sandbox.Spec, g *guest) (*container.Config
 	}
 	pids := spec.Limits.PIDs
 	host := &container.HostConfig{
-		NetworkMode: "none",
-		IpcMode:     container.IPCModePrivate,
-		CapDrop:     []string{"ALL"},
-		CapAdd:      capabilities,
-		SecurityOpt: []string{"no-new-privileges"},
+		NetworkMode:   "none",
+		IpcMode:       container.IPCModePrivate,
+		CapDrop:       []string{"ALL"},
+		CapAdd:        capabilities,
+		SecurityOpt:   []string{"no-new-privileges"},
+		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
 		Resources: container.Resources{
 			NanoCPUs:   int64(min(spec.Limits.CPUs, float64(g.cpus)) * 1e9), // the engine refuses more than it has
 			Memory:     spec.Limits.Memory,

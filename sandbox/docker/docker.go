@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -28,8 +29,10 @@ const (
 	labelGuest      = "dev.lap.guest"      // guest volumes only: hash of the binary inside
 )
 
-// removeTimeout bounds the removal of one container.
-const removeTimeout = 30 * time.Second
+const (
+	createTimeout = 2 * time.Minute  // for the engine to make one container
+	removeTimeout = 30 * time.Second // for the engine to remove one container
+)
 
 // Config says how to use the engine.
 type Config struct {
@@ -47,8 +50,8 @@ type Docker struct {
 	engine *client.Client
 	broken error // why there is no client at all
 
-	mu    sync.Mutex // guards guest
-	guest *guest     // nil until the engine was first used
+	guest  atomic.Pointer[guest] // nil until the engine was first used
+	making sync.Mutex            // held while the guest is made
 }
 
 var _ sandbox.Runtime = (*Docker)(nil)
@@ -110,9 +113,15 @@ func (d *Docker) Create(ctx context.Context, spec sandbox.Spec) (string, error) 
 		return "", err
 	}
 	conf, host := d.containerConfig(spec, g)
-	c, err := d.engine.ContainerCreate(ctx, conf, host, nil, nil, spec.Name())
+	// A call that is given up may still make its container, so it is not given up.
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), createTimeout)
+	defer cancel()
+	c, err := d.engine.ContainerCreate(whole, conf, host, nil, nil, spec.Name())
+	if err == nil {
+		err = ctx.Err()
+	}
 	if err != nil {
-		return "", fmt.Errorf("create a sandbox from image %s: %w", spec.Image, err)
+		return "", errors.Join(fmt.Errorf("create a sandbox from image %s: %w", spec.Image, err), d.Remove(ctx, spec.Name()))
 	}
 	return c.ID, nil
 }

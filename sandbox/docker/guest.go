@@ -43,17 +43,32 @@ func (d *Docker) ready(ctx context.Context, image string) (*guest, error) {
 	if d.broken != nil {
 		return nil, d.broken
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.guest != nil {
-		_, err := d.engine.VolumeInspect(ctx, d.guest.volume)
-		if err == nil {
-			return d.guest, nil
-		}
-		if !errdefs.IsNotFound(err) {
-			return nil, d.explain(err)
+	if g := d.guest.Load(); g != nil {
+		_, err := d.engine.VolumeInspect(ctx, g.volume)
+		if err == nil || !errdefs.IsNotFound(err) {
+			return g, d.explain(err)
 		}
 	}
+	d.making.Lock()
+	defer d.making.Unlock()
+	if g := d.guest.Load(); g != nil { // made while this call waited
+		if _, err := d.engine.VolumeInspect(ctx, g.volume); err == nil {
+			return g, nil
+		}
+	}
+	// Others may wait for what this call makes, and what it gave up would stay behind.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), createTimeout)
+	defer cancel()
+	g, err := d.makeGuest(ctx, image)
+	if err != nil {
+		return nil, err
+	}
+	d.guest.Store(g)
+	return g, nil
+}
+
+// makeGuest puts this build's lap into its volume.
+func (d *Docker) makeGuest(ctx context.Context, image string) (*guest, error) {
 	info, err := d.engine.Info(ctx)
 	if err != nil {
 		return nil, d.explain(err)
@@ -70,7 +85,6 @@ func (d *Docker) ready(ctx context.Context, image string) (*guest, error) {
 	if err := d.fill(ctx, g, hash, path, image); err != nil {
 		return nil, fmt.Errorf("put lap into a volume of the engine: %w", err)
 	}
-	d.guest = g
 	return g, nil
 }
 
@@ -180,12 +194,11 @@ func (d *Docker) Sweep(ctx context.Context) error {
 	if err != nil {
 		return d.explain(err)
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	current := d.guest.Load()
 	var errs []error
 	for _, v := range list.Volumes {
 		made, err := time.Parse(time.RFC3339, v.CreatedAt)
-		if err != nil || time.Since(made) < volumeAge || d.guest != nil && d.guest.volume == v.Name {
+		if err != nil || time.Since(made) < volumeAge || current != nil && current.volume == v.Name {
 			continue
 		}
 		if err := d.engine.VolumeRemove(ctx, v.Name, false); err != nil && !errdefs.IsNotFound(err) && !errdefs.IsConflict(err) {

@@ -1,3 +1,5 @@
+//go:build linux
+
 package guest
 
 import (
@@ -88,6 +90,9 @@ func (g *Guest) boot(boot sandbox.Boot, report func(sandbox.BootEvent)) error {
 		Env: env.list(), Children: g.children, Log: g.log,
 	})
 	g.booted = &boot
+	if err := trimSelf(); err != nil {
+		g.log.Warn("start-up pages not given back", "err", err)
+	}
 	report(sandbox.BootEvent{Phase: "harness_listening"})
 	return nil
 }

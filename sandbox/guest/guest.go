@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package guest is what runs inside a sandbox, as its first process. It serves the
 // host over pipes, runs the session's harness, gives it loopback addresses that lead
 // to the host, and collects orphaned processes.
@@ -51,6 +53,7 @@ func New(log *slog.Logger) *Guest {
 // Run supervises the sandbox until ctx ends. Standard input and output are the first
 // pipe.
 func (g *Guest) Run(ctx context.Context) error {
+	reserveThreads()
 	ctx, cancel := context.WithCancel(ctx)
 	defer g.work.Wait()
 	defer cancel()

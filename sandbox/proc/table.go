@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strconv"
 	"sync"
 	"syscall"
 )
@@ -26,7 +27,8 @@ func NewTable() *Table {
 	return &Table{own: map[int]struct{}{}, again: make(chan struct{}, 1)}
 }
 
-// Start starts cmd. Each successful Start needs one Wait.
+// Start starts cmd, as the first to go when memory runs out. Each successful Start
+// needs one Wait.
 func (t *Table) Start(cmd *exec.Cmd) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -34,6 +36,8 @@ func (t *Table) Start(cmd *exec.Cmd) error {
 		return err
 	}
 	t.own[cmd.Process.Pid] = struct{}{}
+	adj := "/proc/" + strconv.Itoa(cmd.Process.Pid) + "/oom_score_adj"
+	_ = os.WriteFile(adj, []byte("800"), 0) // best effort: it may have exited, or there is no /proc
 	return nil
 }
 

@@ -16,7 +16,7 @@ import (
 
 const (
 	maxBody = 64 << 20  // bytes of one request
-	maxHeld = 256 << 20 // bytes of all requests of one sandbox at a time
+	maxHeld = 192 << 20 // bytes of all requests of one sandbox at a time
 	freely  = 64 << 10  // bytes of a request that are not counted
 )
 
@@ -46,7 +46,9 @@ func (m *memory) take(owner string, n int) bool {
 // body is a request's whole body.
 type body struct {
 	data    []byte
-	release func() // gives its memory back
+	owner   string
+	memory  *memory
+	counted int
 }
 
 // read reads the whole body: which model is asked for may stand at its end.
@@ -57,28 +59,42 @@ func (m *memory) read(w http.ResponseWriter, r *http.Request) (*body, error) {
 			Message: "compressed request bodies are not accepted: send it without Content-Encoding",
 		}
 	}
-	owner, counted := pipe.Owner(r.Context()), 0
-	release := func() { m.take(owner, -counted) }
-	var buf bytes.Buffer
+	b := &body{owner: pipe.Owner(r.Context()), memory: m}
 	src := http.MaxBytesReader(w, r.Body, maxBody)
 	for {
-		_, err := io.CopyN(&buf, src, int64(max(freely, buf.Len()))) // doubles, as buf does
-		if more := buf.Cap() - freely - counted; more > 0 {
-			if !m.take(owner, more) {
-				release()
-				return nil, errBusy
-			}
-			counted += more
+		if len(b.data) == cap(b.data) && !b.grow() {
+			b.release()
+			return nil, errBusy
 		}
+		n, err := src.Read(b.data[len(b.data):cap(b.data)])
+		b.data = b.data[:len(b.data)+n]
 		if errors.Is(err, io.EOF) {
-			return &body{data: buf.Bytes(), release: release}, nil
+			return b, nil
 		}
 		if err != nil {
-			release()
+			b.release()
 			return nil, err
 		}
 	}
 }
+
+// grow makes room, or reports that the sandbox may not have more.
+func (b *body) grow() bool {
+	more := max(freely, cap(b.data)/2)
+	if cap(b.data) > 0 {
+		if !b.memory.take(b.owner, more) {
+			return false
+		}
+		b.counted += more
+	}
+	larger := make([]byte, len(b.data), cap(b.data)+more)
+	copy(larger, b.data)
+	b.data = larger
+	return true
+}
+
+// release gives the memory back.
+func (b *body) release() { b.memory.take(b.owner, -b.counted) }
 
 var errBusy = &apiError{
 	Status: http.StatusServiceUnavailable, Type: "server_error", Code: "too_much_at_once", RetryAfter: time.Second,

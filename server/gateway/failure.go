@@ -43,10 +43,14 @@ func clip(text string) string {
 	return text
 }
 
+// statusClientGone is what nginx made customary for an answer that nobody waits for.
+const statusClientGone = 499
+
 // fail is the only place where an error becomes an answer.
 func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil {
-		return // nobody listens
+		w.WriteHeader(statusClientGone)
+		return
 	}
 	f := classify(err)
 	if g.upstream != nil {

@@ -7,7 +7,6 @@
 package gateway
 
 import (
-	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -114,7 +113,7 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, t target) erro
 		return errUnconfigured
 	}
 	err := g.upstream.forward(w, r, t)
-	if err != nil && !errors.Is(err, r.Context().Err()) {
+	if err != nil && r.Context().Err() == nil {
 		g.log.WarnContext(r.Context(), "model gateway failed", "session", pipe.Owner(r.Context()), "path", t.String(), "err", g.upstream.redact(err.Error()))
 	}
 	return err

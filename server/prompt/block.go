@@ -6,35 +6,66 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // A skill block is a marker line, <!-- skill:ID -->, and everything up to the next
 // marker line or the end of the prompt. The legacy marker has no id and reaches to the
 // end; it counts only after a newline.
+const (
+	markerStart = "<!-- skill:"
+	markerEnd   = " -->"
+)
+
 var (
-	markerLine   = regexp.MustCompile(`(?m)^<!-- skill:([^\s>]+) -->`)
 	legacyMarker = regexp.MustCompile(`\n<!-- skill -->[ \t\r]*(\n|$)`)
 	forgedMarker = regexp.MustCompile(`(?m)^<!--( skill(:[^\s>]+)? -->)`)
 )
 
-func marker(id string) string { return "<!-- skill:" + id + " -->" }
-
 // A block is a skill block's place in a prompt. The newlines before the next marker
 // belong to neither block.
 type block struct {
-	id         string
-	start, end int
+	id                string
+	start, text, stop int // of the marker, of what follows it, of the block
 }
 
 func blocks(prompt string) []block {
 	var found []block
-	for _, at := range markerLine.FindAllStringSubmatchIndex(prompt, -1) {
+	for at := nextMarker(prompt, 0); at >= 0; at = nextMarker(prompt, at+1) {
 		if n := len(found); n > 0 {
-			found[n-1].end = newlinesBefore(prompt, at[0])
+			found[n-1].stop = newlinesBefore(prompt, at)
 		}
-		found = append(found, block{id: prompt[at[2]:at[3]], start: at[0], end: len(prompt)})
+		id := markerID(prompt[at:])
+		found = append(found, block{id: id, start: at, text: at + len(markerStart+id+markerEnd), stop: len(prompt)})
 	}
 	return found
+}
+
+// nextMarker returns where the first marker line at or after from begins, or -1. It
+// looks for the text first: most prompts have no marker, and some are long.
+func nextMarker(prompt string, from int) int {
+	for {
+		i := strings.Index(prompt[from:], markerStart)
+		if i < 0 {
+			return -1
+		}
+		at := from + i
+		if (at == 0 || prompt[at-1] == '\n') && markerID(prompt[at:]) != "" {
+			return at
+		}
+		from = at + 1
+	}
+}
+
+// markerID returns the id of the marker that text begins with, or "". An id has neither
+// blanks nor ">".
+func markerID(text string) string {
+	text = text[len(markerStart):]
+	end := strings.IndexFunc(text, func(r rune) bool { return unicode.IsSpace(r) || r == '>' })
+	if end < 0 || !strings.HasPrefix(text[end:], markerEnd) {
+		return ""
+	}
+	return text[:end]
 }
 
 // newlinesBefore returns where the run of line ends that stops at position at begins.
@@ -45,9 +76,9 @@ func newlinesBefore(text string, at int) int {
 // SkillIDs returns the ids of the skill blocks in prompt, in order, each once.
 func SkillIDs(prompt string) []string {
 	ids := []string{}
-	for _, at := range markerLine.FindAllStringSubmatch(prompt, -1) {
-		if !slices.Contains(ids, at[1]) {
-			ids = append(ids, at[1])
+	for _, b := range blocks(prompt) {
+		if !slices.Contains(ids, b.id) {
+			ids = append(ids, b.id)
 		}
 	}
 	return ids
@@ -58,13 +89,13 @@ func SkillIDs(prompt string) []string {
 // that content cannot forge blocks.
 func Attach(prompt, id, content string) string {
 	for _, b := range blocks(prompt) {
-		rest := strings.TrimLeft(prompt[b.start+len(marker(b.id)):], " \t\r")
+		rest := strings.TrimLeft(prompt[b.text:], " \t\r")
 		if b.id == id && (rest == "" || rest[0] == '\n') {
 			return prompt
 		}
 	}
 	content = forgedMarker.ReplaceAllString(strings.TrimSpace(content), "<!-- $1")
-	added := marker(id) + "\n" + content
+	added := markerStart + id + markerEnd + "\n" + content
 	if prompt = trimRight(prompt); prompt == "" {
 		return added
 	}
@@ -76,7 +107,7 @@ func Attach(prompt, id, content string) string {
 func Detach(prompt, id string) string {
 	for _, b := range blocks(prompt) {
 		if b.id == id {
-			return tidy(prompt[:newlinesBefore(prompt, b.start)] + prompt[b.end:])
+			return tidy(prompt[:newlinesBefore(prompt, b.start)] + prompt[b.stop:])
 		}
 	}
 	return prompt

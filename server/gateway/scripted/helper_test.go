@@ -17,43 +17,43 @@ import (
 
 const repository = "../../.."
 
-func newGateway(t testing.TB, scripts string) *gateway.Gateway {
-	t.Helper()
+func newGateway(tb testing.TB, scripts string) *gateway.Gateway {
+	tb.Helper()
 	g, err := gateway.New(gateway.Config{Scripts: scripts, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return g
 }
 
 // serve starts a gateway on scripts and returns its URL.
-func serve(t testing.TB, scripts string) string {
-	t.Helper()
-	srv := httptest.NewServer(newGateway(t, scripts))
-	t.Cleanup(srv.Close)
+func serve(tb testing.TB, scripts string) string {
+	tb.Helper()
+	srv := httptest.NewServer(newGateway(tb, scripts))
+	tb.Cleanup(srv.Close)
 	return srv.URL
 }
 
 // script writes a script called name and returns its folder.
-func script(t testing.TB, name, text string) string {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "scripts")
+func script(tb testing.TB, name, text string) string {
+	tb.Helper()
+	dir := filepath.Join(tb.TempDir(), "scripts")
 	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, name+".yaml"), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return dir
 }
 
 // ask posts a chat completion request and returns the status and the body, as far as
 // it came.
-func ask(t testing.TB, url, body string) (*http.Response, string) {
-	t.Helper()
+func ask(tb testing.TB, url, body string) (*http.Response, string) {
+	tb.Helper()
 	res, err := http.Post(url+"/v1/chat/completions", "application/json", strings.NewReader(body))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer res.Body.Close()
 	text, _ := io.ReadAll(res.Body) // a cut answer ends in an error

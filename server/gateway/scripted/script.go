@@ -123,7 +123,7 @@ func (m *Models) read(file string) ([]byte, error) {
 func parseScript(text []byte) (*script, error) {
 	var s script
 	if err := yaml.Load(text, &s, yaml.WithKnownFields()); err != nil {
-		return nil, err
+		return nil, plainError(err)
 	}
 	if len(s.Turns) == 0 {
 		return nil, errors.New("turns: at least one is needed")
@@ -137,4 +137,25 @@ func parseScript(text []byte) (*script, error) {
 		return nil, errors.New("loop: there is no turn without when to repeat")
 	}
 	return &s, nil
+}
+
+// goNames are how the decoder's errors speak of what a script holds.
+var goNames = strings.NewReplacer(
+	"time.Duration", "a time such as 250ms or 2s", "[]scripted.turn", "a list of turns", "[]scripted.toolCall", "a list of calls",
+	" in type scripted.script", "", " in type scripted.turn", " in a turn", " in type scripted.when", " in when",
+	" in type scripted.toolCall", " in a tool call", " in type scripted.scriptError", " in error", " in type scripted.scriptUsage", " in usage",
+	"scripted.", "", "field ", "key ", " not found", " is not known", "cannot construct", "cannot turn",
+)
+
+// plainError is the first error of the decoder, for the author of a script.
+func plainError(err error) error {
+	first, ok := errors.AsType[*yaml.LoadError](err)
+	switch {
+	case !ok:
+		return err
+	case first.Mark.Line == 0:
+		return errors.New(first.Message)
+	default:
+		return fmt.Errorf("line %d: %s", first.Mark.Line, goNames.Replace(first.Message))
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/openai/openai-go/v3"
@@ -143,8 +144,8 @@ func describe(e *openai.Error) string {
 		kind += " " + e.Code
 	}
 	text := fmt.Sprintf("%d %s: %s", e.StatusCode, kind, e.Message)
-	if ms := e.Response.Header.Get("Retry-After-Ms"); ms != "" {
-		text += fmt.Sprintf(" (again after %ss)", strings.TrimSuffix(ms[:len(ms)-3]+"."+strings.TrimRight(ms[len(ms)-3:], "0"), "."))
+	if wait, err := time.ParseDuration(e.Response.Header.Get("Retry-After-Ms") + "ms"); err == nil {
+		text += fmt.Sprintf(" (again after %v)", wait)
 	}
 	return text
 }

@@ -1,0 +1,74 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+	"testing"
+)
+
+// SealWith is Seal with a given nonce.
+func (s *Sealer) SealWith(text string, nonce []byte) string { return s.seal(text, nonce) }
+
+// Upgrade brings the file at path to the schema, with the steps in files.
+func Upgrade(ctx context.Context, path, schema string, files fs.FS) error {
+	w, err := openWriter(ctx, path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(migrate(ctx, w, schema, files), w.close())
+}
+
+// Statements returns the texts of all statements that were prepared so far.
+func (s *Store) Statements() []string {
+	<-s.w.turn
+	defer func() { s.w.turn <- struct{}{} }()
+	var texts []string
+	for text := range s.w.stmts {
+		texts = append(texts, text)
+	}
+	s.r.stmts.Range(func(text, _ any) bool {
+		texts = append(texts, text.(string))
+		return true
+	})
+	slices.Sort(texts)
+	return slices.Compact(texts)
+}
+
+// Lines runs a query of one text column, such as a pragma, and returns its rows.
+func (s *Store) Lines(ctx context.Context, query string) ([]string, error) {
+	rows, err := s.r.db.QueryContext(ctx, query)
+	return collect(rows, err, func(r scanner) (string, error) {
+		var line string
+		err := r.Scan(&line)
+		return line, err
+	})
+}
+
+// Plan returns the steps of SQLite's plan for a statement.
+func (s *Store) Plan(ctx context.Context, query string) ([]string, error) {
+	<-s.w.turn
+	defer func() { s.w.turn <- struct{}{} }()
+	rows, err := s.w.conn.QueryContext(ctx, `EXPLAIN QUERY PLAN `+query)
+	return collect(rows, err, func(r scanner) (string, error) {
+		var (
+			id, parent, unused int
+			step               string
+		)
+		err := r.Scan(&id, &parent, &unused, &step)
+		return step, err
+	})
+}
+
+// Raw opens the file at path as it is, for reading only.
+func Raw(t *testing.T, path string) *Store {
+	t.Helper()
+	s := &Store{r: openReader(path)}
+	t.Cleanup(func() {
+		if err := s.r.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
