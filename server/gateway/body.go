@@ -18,6 +18,9 @@ const (
 	maxBody = 64 << 20  // bytes of one request
 	maxHeld = 192 << 20 // bytes of all requests of one sandbox at a time
 	freely  = 64 << 10  // bytes of a request that are not counted
+
+	maxScripted  = 16 << 20 // bytes of one request for a scripted model
+	scriptedCost = 8        // bytes of memory that answering takes, for each byte of the request
 )
 
 // memory counts what the bodies of a sandbox's requests hold, so that one sandbox

@@ -76,11 +76,16 @@ func TestBodyLimit(t *testing.T) {
 	}{
 		{"as large as may be", "/v1/chat/completions", "", 64 << 20, 400, "no JSON"},
 		{"one more", "/v1/messages", "", 64<<20 + 1, 413, `{"type":"request_too_large","message":"the request body is larger than 64 MiB"`},
+		{"scripted", "/v1/chat/completions", "scripted", 16<<20 + 1, 413, "larger than 16 MiB"},
 		{"upload", "/v1/audio/transcriptions", "multipart/form-data; boundary=x", 64<<20 + 1, 413, "larger than 64 MiB"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, tt.path, io.LimitReader(blank{}, tt.size))
+			body := io.LimitReader(blank{}, tt.size)
+			if tt.kind == "scripted" {
+				body = strings.NewReader(`{"model":"scripted/echo"}` + strings.Repeat(" ", int(tt.size)))
+			}
+			req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, tt.path, body)
 			req.Header.Set("Content-Type", tt.kind)
 			rec := httptest.NewRecorder()
 			g.ServeHTTP(rec, req)

@@ -69,10 +69,10 @@ func classify(err error) apiError {
 	if e, ok := errors.AsType[*scripted.Error](err); ok {
 		return apiError(*e)
 	}
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return apiError{
 			Status: http.StatusRequestEntityTooLarge, Type: "invalid_request_error", Code: "request_too_large",
-			Message: fmt.Sprintf("the request body is larger than %d MiB", maxBody>>20),
+			Message: fmt.Sprintf("the request body is larger than %d MiB", large.Limit>>20),
 		}
 	}
 	return apiError{

@@ -103,8 +103,16 @@ func (g *Gateway) play(w http.ResponseWriter, r *http.Request, t target, name st
 			Message: "scripted models answer POST /v1/chat/completions only, not " + t.String(),
 		}
 	}
+	if len(body) > maxScripted {
+		return &http.MaxBytesError{Limit: maxScripted}
+	}
+	owner := pipe.Owner(r.Context())
+	if !g.memory.take(owner, scriptedCost*len(body)) {
+		return errBusy
+	}
+	defer g.memory.take(owner, -scriptedCost*len(body))
 	return g.models.ChatCompletion(r.Context(), w, name, body, scripted.Caller{
-		Sandbox: pipe.Owner(r.Context()), Session: r.Header.Get("X-Session-Id"),
+		Sandbox: owner, Session: r.Header.Get("X-Session-Id"),
 	})
 }
 

@@ -88,7 +88,7 @@ func route(r *http.Request) (target, error) {
 	case !slices.Contains(allowed, r.Method):
 		return target{}, &apiError{
 			Status: http.StatusMethodNotAllowed, Type: "invalid_request_error", Code: "method_not_allowed",
-			Message: fmt.Sprintf("%s takes %s, not %s", asked, strings.Join(allowed, " or "), clip(r.Method)),
+			Message: fmt.Sprintf("%s takes %s, not %s", clip(asked), strings.Join(allowed, " or "), clip(r.Method)),
 		}
 	}
 	t.upload = slices.Contains(uploads, t.path)

@@ -1,12 +1,15 @@
 package scripted
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 )
+
+const maxMessages = 10_000 // of one conversation
 
 // request is what a scripted model reads of a chat completion request.
 type request struct {
@@ -24,10 +27,7 @@ type message struct {
 	Content    content `json:"content"`
 	ToolCallID string  `json:"tool_call_id"`
 	ToolCalls  []struct {
-		ID       string `json:"id"`
-		Function struct {
-			Name string `json:"name"`
-		} `json:"function"`
+		ID string `json:"id"`
 	} `json:"tool_calls"`
 }
 
@@ -59,21 +59,43 @@ func (c *content) UnmarshalJSON(data []byte) error {
 		c.texts = make([]string, 1)
 		return json.Unmarshal(data, &c.texts[0])
 	}
-	var parts []struct{ Type, Text string }
-	if err := json.Unmarshal(data, &parts); err != nil {
-		return errors.New("content is neither a string nor an array of parts")
-	}
-	for _, p := range parts {
+	err := each(data, func(p part) error {
 		switch p.Type {
 		case "text":
 			c.texts = append(c.texts, p.Text)
 		case "image_url":
 			c.images++
 		}
+		return nil
+	})
+	if err != nil {
+		return errors.New("content is neither a string nor an array of parts")
 	}
 	return nil
 }
 
+type part struct{ Type, Text string }
+
+// each decodes the elements of an array one by one, so that an array of millions of
+// empty ones takes no more memory than its text.
+func each[T any](data []byte, do func(T) error) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if open, err := dec.Token(); err != nil || open != json.Delim('[') {
+		return errors.New("not an array")
+	}
+	for dec.More() {
+		var v T
+		if err := dec.Decode(&v); err != nil {
+			return err
+		}
+		if err := do(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parseRequest reads a body that the caller has bounded.
 func parseRequest(body []byte) (*request, error) {
 	var wire struct {
 		Messages      json.RawMessage `json:"messages"`
@@ -92,10 +114,15 @@ func parseRequest(body []byte) (*request, error) {
 		return nil, malformed(err)
 	}
 	req := &request{promptSize: len(wire.Messages), stream: wire.Stream, withUsage: wire.StreamOptions.IncludeUsage}
-	if wire.Messages != nil {
-		if err := json.Unmarshal(wire.Messages, &req.messages); err != nil {
-			return nil, malformed(fmt.Errorf("messages: %w", err))
+	err := each(wire.Messages, func(m message) error {
+		if len(req.messages) == maxMessages {
+			return fmt.Errorf("more than %d", maxMessages)
 		}
+		req.messages = append(req.messages, m)
+		return nil
+	})
+	if err != nil {
+		return nil, malformed(fmt.Errorf("messages: %w", err))
 	}
 	if len(req.messages) == 0 {
 		return nil, invalid("", "messages: at least one is needed")
@@ -110,7 +137,7 @@ func parseRequest(body []byte) (*request, error) {
 }
 
 func malformed(err error) *Error {
-	return invalid("", "the request is no chat completion request: %v", err)
+	return invalid("", "the request is no chat completion request: %.300s", err.Error())
 }
 
 // tool returns the name under which a function is on offer, in whatever case.

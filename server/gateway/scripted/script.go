@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -86,13 +87,13 @@ func (m *Models) Names() []string {
 // parent: who asks is in a sandbox and need not know the host's paths.
 func (m *Models) load(name string) (*script, error) {
 	if !validName.MatchString(name) {
-		return nil, invalid("model_not_found", "%q is no name of a script: a name has letters, digits and . _ - only", name)
+		return nil, invalid("model_not_found", "%.140q is no name of a script: a name has letters, digits and . _ - only", name)
 	}
 	shown := filepath.Join(filepath.Base(m.dir), name+extension)
 	text, err := m.read(name + extension)
 	if errors.Is(err, fs.ErrNotExist) {
 		e := invalid("model_not_found", "there is no script %s in lap's data directory; the scripted models are %s", shown, strings.Join(m.Names(), ", "))
-		e.Status = 404
+		e.Status = http.StatusNotFound
 		return nil, e
 	}
 	if err == nil {

@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"unicode/utf8"
 )
 
 const (
 	maxPieces = 64 // of one text: a long one comes in larger pieces
-	minPiece  = 8  // characters
+	minPiece  = 8  // bytes
 )
 
 type chunk struct {
@@ -88,20 +89,33 @@ func (s *stream) deltas(a answer) []delta {
 
 // pieces splits a text between characters, and takes what it hands out off the cut.
 func (s *stream) pieces(text string) []string {
-	runes := []rune(text)
 	if s.left >= 0 {
-		runes = runes[:min(s.left, len(runes))]
-		s.left -= len(runes)
+		text = firstRunes(text, s.left)
+		s.left -= utf8.RuneCountInString(text)
 	}
-	size := max(minPiece, (len(runes)+maxPieces-1)/maxPieces)
+	size := max(minPiece, (len(text)+maxPieces-1)/maxPieces)
 	var out []string
-	for ; len(runes) > size; runes = runes[size:] {
-		out = append(out, string(runes[:size]))
+	for len(text) > size {
+		end := size
+		for end < len(text) && !utf8.RuneStart(text[end]) {
+			end++
+		}
+		out, text = append(out, text[:end]), text[end:]
 	}
-	if len(runes) > 0 {
-		out = append(out, string(runes))
+	if text != "" {
+		out = append(out, text)
 	}
 	return out
+}
+
+func firstRunes(text string, n int) string {
+	for i := range text {
+		if n == 0 {
+			return text[:i]
+		}
+		n--
+	}
+	return text
 }
 
 func (s *stream) finish(a answer) {

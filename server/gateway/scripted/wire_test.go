@@ -169,8 +169,11 @@ func TestEcho(t *testing.T) {
 func TestMalformedRequests(t *testing.T) {
 	url := serve(t, "")
 	tests := []struct{ name, body, want string }{
-		{"no messages", `{"model":"scripted/echo"}`, "messages: at least one is needed"},
-		{"messages null", `{"model":"scripted/echo","messages":null}`, "messages: at least one is needed"},
+		{"no messages", `{"model":"scripted/echo"}`, "messages: not an array"},
+		{"messages null", `{"model":"scripted/echo","messages":null}`, "messages: not an array"},
+		{"messages empty", `{"model":"scripted/echo","messages":[]}`, "messages: at least one is needed"},
+		{"too many messages", `{"model":"scripted/echo","messages":[{}` + strings.Repeat(",{}", 10_000) + `]}`, "messages: more than 10000"},
+		{"a long number", `{"model":"scripted/echo","messages":[` + strings.Repeat("1", 5000) + `]}`, "no chat completion request: messages:"},
 		{"messages no array", `{"model":"scripted/echo","messages":"hi"}`, "no chat completion request: messages:"},
 		{"content a number", `{"model":"scripted/echo","messages":[{"role":"user","content":5}]}`, "content is neither a string nor an array of parts"},
 		{"stream no bool", `{"model":"scripted/echo","stream":"yes"}`, "no chat completion request"},
@@ -178,7 +181,7 @@ func TestMalformedRequests(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			res, body := ask(t, url, tt.body)
-			if res.StatusCode != http.StatusBadRequest || !strings.Contains(body, tt.want) {
+			if res.StatusCode != http.StatusBadRequest || !strings.Contains(body, tt.want) || len(body) > 600 {
 				t.Errorf("answer = %d %s, want 400 and %q", res.StatusCode, body, tt.want)
 			}
 		})
