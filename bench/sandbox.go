@@ -106,7 +106,11 @@ func health(ctx context.Context, conn io.ReadWriteCloser) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, host.Close()) }()
-	res, err := sandboxHTTP(host).Get("http://sandbox/health")
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://sandbox/health", nil)
+	if err != nil {
+		return err
+	}
+	res, err := sandboxHTTP(host).Do(req)
 	if err != nil {
 		return err
 	}

@@ -69,10 +69,10 @@ func read(ctx context.Context, w *world) ([]result, error) {
 		return nil, err
 	}
 	srv := &http.Server{Handler: router, ReadHeaderTimeout: time.Minute}
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(l) }()
-	defer func() { <-served }()
+	var serving sync.WaitGroup
+	defer serving.Wait()
 	defer srv.Close()
+	serving.Go(func() { _ = srv.Serve(l) }) // ends with Close
 	bare, err := throughput(ctx, "http://"+l.Addr().String()+"/api/v1/managed_agents/agents/"+w.agent.ID)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -24,14 +25,14 @@ func sandboxCommands() []*cobra.Command {
 		},
 		{
 			Use: "pipe", Short: "Open a pipe to the sandbox's supervisor on standard input and output", Hidden: true, Args: noArgs,
-			RunE: func(c *cobra.Command, _ []string) error { return pipe() },
+			RunE: func(c *cobra.Command, _ []string) error { return pipe(c.Context()) },
 		},
 	}
 }
 
 // pipe joins standard input and output with the guest, until either side ends.
-func pipe() error {
-	conn, err := net.Dial("unix", guest.Socket)
+func pipe(ctx context.Context) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", guest.Socket)
 	if err != nil {
 		return fmt.Errorf("the sandbox's supervisor does not answer: %w", err)
 	}

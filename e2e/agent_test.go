@@ -196,7 +196,7 @@ func TestClientThatLeavesDoesNotEndItsTurn(t *testing.T) {
 	engine(t)
 	s := serve(t, options{})
 	sess := s.session(t, s.agent(t, client.NewAgent{}).ID, client.NewSession{})
-	req, err := http.NewRequestWithContext(t.Context(), "POST", s.url+"/api/v1/managed_agents/sessions/"+sess.ID+"/message",
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/api/v1/managed_agents/sessions/"+sess.ID+"/message",
 		strings.NewReader(`{"text":"RUN: sleep 1; echo done > /tmp/done"}`))
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -55,7 +56,7 @@ func Table() []Setting {
 		{Env: "RECONCILE_INTERVAL_SECONDS", Default: "60", Help: "seconds between two comparisons of sessions with containers", set: setReconcile},
 	}
 	for _, h := range sandbox.Harnesses() {
-		if h.Kind == sandbox.KindInline {
+		if h.Image == "" {
 			continue
 		}
 		rows = append(rows, Setting{
@@ -81,13 +82,11 @@ func text(field func(*Settings) *string, n int) func(*Settings, string) error {
 
 func oneOf(field func(*Settings) *string, values ...string) func(*Settings, string) error {
 	return func(s *Settings, v string) error {
-		for _, ok := range values {
-			if v == ok {
-				*field(s) = v
-				return nil
-			}
+		if !slices.Contains(values, v) {
+			return fmt.Errorf("%q is none of %s", v, strings.Join(values, ", "))
 		}
-		return fmt.Errorf("%q is none of %s", v, strings.Join(values, ", "))
+		*field(s) = v
+		return nil
 	}
 }
 
