@@ -11,24 +11,20 @@ type Message struct {
 	Body json.RawMessage // {"info": ..., "parts": [...]}
 }
 
-// SaveMessages adds messages to the stored thread of a session, in the order given.
-// A message that is stored already keeps its place and gets the new body.
-func (s *Store) SaveMessages(ctx context.Context, sessionID string, messages []Message) error {
-	if len(messages) == 0 {
-		return nil
-	}
-	return s.tx(ctx, func(t tx) error {
-		for _, m := range messages {
-			_, err := t.exec(ctx, `INSERT INTO messages (session_id, seq, id, body)
-				SELECT id, (SELECT coalesce(max(seq) + 1, 0) FROM messages WHERE session_id = ?1), ?2, ?3
-				FROM sessions WHERE id = ?1
-				ON CONFLICT (session_id, id) DO UPDATE SET body = excluded.body`, sessionID, m.ID, string(m.Body))
-			if err != nil {
-				return err
-			}
+// saveTail makes tail the end of a session's stored thread. A message that is stored
+// already keeps its place and gets the new body.
+func saveTail(ctx context.Context, t tx, sessionID string, tail []Message) error {
+	for _, m := range tail {
+		_, err := t.exec(ctx, `INSERT INTO messages (session_id, seq, id, body)
+			SELECT id, (SELECT coalesce(max(seq) + 1, 0) FROM messages WHERE session_id = ?1), ?2, ?3
+			FROM sessions WHERE id = ?1
+			ON CONFLICT (session_id, id) DO UPDATE SET body = excluded.body WHERE body <> excluded.body`,
+			sessionID, m.ID, string(m.Body))
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // Messages returns the stored thread of a session, oldest first.

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -32,20 +33,22 @@ type fakeRuntime struct {
 	fail   map[string]error         // by step: ensure, create, start, dial
 	before map[string]chan struct{} // a step waits until its channel is closed
 
-	turn func(text string) (status int, body string) // the harness; guarded by mu too
+	turn  func(text string) (status int, body string) // the harness; guarded by mu too
+	steps int                                         // messages that one turn adds to the thread
 }
 
 type fakeBox struct {
 	sandbox.Info
-	boot  sandbox.Boot
-	turns []string // texts, in the order in which the harness saw them
-	pipes []*pipe.Guest
+	boot   sandbox.Boot
+	turns  []string // texts, in the order in which the harness saw them
+	thread []string // text of each message
+	pipes  []*pipe.Guest
 }
 
 func newFakeRuntime(t *testing.T) *fakeRuntime {
 	t.Helper()
 	return &fakeRuntime{
-		t: t, boxes: map[string]*fakeBox{}, fail: map[string]error{}, before: map[string]chan struct{}{},
+		t: t, steps: 1, boxes: map[string]*fakeBox{}, fail: map[string]error{}, before: map[string]chan struct{}{},
 		turn: func(text string) (int, string) {
 			return 200, fmt.Sprintf(`{"info":{"id":"msg_%s","role":"assistant"},"parts":[{"type":"text","text":%q}]}`, text, text)
 		},
@@ -142,18 +145,24 @@ func (r *fakeRuntime) guest(box *fakeBox) http.Handler {
 		text := in.Parts[len(in.Parts)-1].Text
 		r.mu.Lock()
 		box.turns = append(box.turns, text)
+		for range r.steps {
+			box.thread = append(box.thread, text)
+		}
 		turn := r.turn
 		r.mu.Unlock()
 		status, body := turn(text)
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, body)
 	})
-	mux.HandleFunc("GET /harness/session/ses_1/message", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /harness/session/ses_1/message", func(w http.ResponseWriter, req *http.Request) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		var thread []string
-		for i, text := range box.turns {
-			thread = append(thread, fmt.Sprintf(`{"info":{"id":"msg_%d","role":"user"},"parts":[{"type":"text","text":%q}]}`, i, text))
+		for i, text := range box.thread {
+			thread = append(thread, fmt.Sprintf(`{"info":{"id":"msg_%d"},"parts":[{"type":"text","text":%q}]}`, i, text))
+		}
+		if limit, err := strconv.Atoi(req.URL.Query().Get("limit")); err == nil {
+			thread = thread[max(0, len(thread)-limit):]
 		}
 		_, _ = io.WriteString(w, "["+strings.Join(thread, ",")+"]")
 	})

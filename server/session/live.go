@@ -23,8 +23,7 @@ type live struct {
 	cancel  context.CancelFunc // ends the bring-up
 	bringUp chan struct{}      // closed when the bring-up has ended; nil: this process made none
 
-	snapshots sync.Mutex // guards newest, and lets one at a time write the stored thread
-	newest    string     // id of the newest message stored
+	stored string // id of the newest message in the stored thread; only the running turn uses it
 
 	mu   sync.Mutex // guards what follows
 	host *pipe.Host

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -16,8 +17,8 @@ const (
 	// threadTimeout bounds how long a harness may take to show its thread.
 	threadTimeout = 10 * time.Second
 	// recent is how many of the newest messages are looked at after a turn, before the
-	// whole thread is.
-	recent = 16
+	// whole thread is. A turn without tools adds two.
+	recent = 8
 )
 
 // A message is what lap itself looks at in a message of a thread.
@@ -77,52 +78,40 @@ func (e *Engine) thread(ctx context.Context, l *live, s db.Session, limit int) (
 	return thread, nil
 }
 
-// snapshot stores what a turn added to the thread. It runs after the reply has been
-// answered, so that nobody waits for it.
-func (e *Engine) snapshot(ctx context.Context, l *live, s db.Session) {
-	l.snapshots.Lock()
-	defer l.snapshots.Unlock()
-	if err := e.saveThread(ctx, l, s); err != nil && ctx.Err() == nil {
-		e.cfg.Log.WarnContext(ctx, "thread not stored", "session", s.ID, "err", err)
-	}
-}
-
-// saveThread stores the newest messages, or all when none of the newest was stored
-// before and the thread is longer.
-func (e *Engine) saveThread(ctx context.Context, l *live, s db.Session) error {
+// tail returns the messages of the thread, as the store keeps them, that came after the
+// one stored last. Where that one is not found, some may be stored already.
+func (e *Engine) tail(ctx context.Context, l *live, s db.Session) ([]db.Message, error) {
 	thread, err := e.thread(ctx, l, s, recent)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if len(thread) == recent && !l.stored(thread) {
-		if thread, err = e.thread(ctx, l, s, 0); err != nil {
-			return err
-		}
+	rows, found, err := rowsAfter(thread, l.stored)
+	if err != nil || found || len(thread) < recent {
+		return rows, err
 	}
-	rows := make([]db.Message, 0, len(thread))
-	for _, raw := range thread {
+	if thread, err = e.thread(ctx, l, s, 0); err != nil {
+		return nil, err
+	}
+	rows, _, err = rowsAfter(thread, l.stored)
+	return rows, err
+}
+
+// rowsAfter returns the messages after the one with the given id, and whether that one
+// was found; if not, all of them.
+func rowsAfter(thread []json.RawMessage, id string) (rows []db.Message, found bool, err error) {
+	for _, raw := range slices.Backward(thread) {
 		row, err := messageRow(raw)
 		if err != nil {
-			return err
+			return nil, false, err
+		}
+		if row.ID == id {
+			found = true
+			break
 		}
 		rows = append(rows, row)
 	}
-	if err := e.cfg.Store.SaveMessages(ctx, s.ID, rows); err != nil || len(rows) == 0 {
-		return err
-	}
-	l.newest = rows[len(rows)-1].ID
-	return nil
-}
-
-// stored reports whether thread reaches back to the newest message stored before.
-func (l *live) stored(thread []json.RawMessage) bool {
-	for _, raw := range thread {
-		var m message
-		if json.Unmarshal(raw, &m) == nil && m.Info.ID == l.newest {
-			return true
-		}
-	}
-	return false
+	slices.Reverse(rows)
+	return rows, found, nil
 }
 
 // messageRow is a message as the store keeps it.

@@ -116,10 +116,16 @@ func (t *turn) run(ctx context.Context) (json.RawMessage, error) {
 	if err != nil {
 		return nil, t.fail(ctx, s, seq, err)
 	}
-	if err := e.cfg.Store.CompleteTurn(ctx, s.ID, seq, reply.parts, reply.whole); err != nil {
+	tail, err := e.tail(ctx, t.live, s)
+	if err != nil { // the reply is what matters; the next turn stores what is missing
+		e.cfg.Log.WarnContext(ctx, "thread not stored", "session", s.ID, "err", err)
+	}
+	if err := e.cfg.Store.CompleteTurn(ctx, s.ID, seq, reply.parts, reply.whole, tail); err != nil {
 		return nil, err
 	}
-	e.launch(func(ctx context.Context) { e.snapshot(ctx, t.live, s) })
+	if len(tail) > 0 { // the next turn need not look further back
+		t.live.stored = tail[len(tail)-1].ID
+	}
 	return reply.whole, nil
 }
 

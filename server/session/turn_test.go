@@ -183,6 +183,32 @@ func TestImageBytesAreNotStored(t *testing.T) {
 	}
 }
 
+func TestWholeThreadIsStored(t *testing.T) {
+	w := newWorld(t)
+	s := w.ready(t)
+	want := 0
+	for i, steps := range []int{2, 30, 8, 2, 9, 7} { // few, and more than one look finds
+		w.runtime.set(func() { w.runtime.steps = steps })
+		if _, err := w.Message(t.Context(), s.ID, text(fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+		want += steps
+		stored, err := w.store.Messages(t.Context(), s.ID)
+		if err != nil || len(stored) != want {
+			t.Fatalf("after turn %d %d messages are stored, want %d; error %v", i, len(stored), want, err)
+		}
+		for i, raw := range stored {
+			if !strings.Contains(string(raw), fmt.Sprintf(`"msg_%d"`, i)) {
+				t.Errorf("message %d is %s", i, raw)
+			}
+		}
+		if i == 2 {
+			w.stop() // a new process does not know what is stored
+			w.start(t)
+		}
+	}
+}
+
 func TestRestartedEngineGoesOn(t *testing.T) {
 	w := newWorld(t)
 	s := w.ready(t)
