@@ -32,6 +32,7 @@ func openWriter(ctx context.Context, path string) (*writer, error) {
 
 func (w *writer) close() error {
 	<-w.turn
+	defer func() { w.turn <- struct{}{} }() // who comes later gets an error, and does not wait for ever
 	var errs []error
 	for _, stmt := range w.stmts {
 		errs = append(errs, stmt.Close())

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"regexp"
 	"slices"
+	"strconv"
 	"testing"
 )
 
@@ -50,7 +52,7 @@ func (s *Store) Lines(ctx context.Context, query string) ([]string, error) {
 func (s *Store) Plan(ctx context.Context, query string) ([]string, error) {
 	<-s.w.turn
 	defer func() { s.w.turn <- struct{}{} }()
-	rows, err := s.w.conn.QueryContext(ctx, `EXPLAIN QUERY PLAN `+query)
+	rows, err := s.w.conn.QueryContext(ctx, `EXPLAIN QUERY PLAN `+query, make([]any, parameters(query))...)
 	return collect(rows, err, func(r scanner) (string, error) {
 		var (
 			id, parent, unused int
@@ -71,4 +73,22 @@ func Raw(t *testing.T, path string) *Store {
 		}
 	})
 	return s
+}
+
+// SetEnvColumn writes the column env_vars of an agent as it is.
+func (s *Store) SetEnvColumn(ctx context.Context, id, text string) error {
+	return s.step(ctx, `UPDATE agents SET env_vars = ?2 WHERE id = ?1`, id, text)
+}
+
+// parameters returns how many arguments a statement takes.
+func parameters(query string) int {
+	count := 0
+	for _, m := range regexp.MustCompile(`\?(\d*)`).FindAllStringSubmatch(query, -1) {
+		if m[1] == "" {
+			count++
+		} else if n, err := strconv.Atoi(m[1]); err == nil {
+			count = max(count, n)
+		}
+	}
+	return count
 }

@@ -38,6 +38,7 @@ type Store struct {
 	newID  func() string
 	w      *writer
 	r      *reader
+	agents agentCache
 }
 
 // Open opens or makes the database of cfg and brings it to the current schema. The
