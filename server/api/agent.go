@@ -48,9 +48,8 @@ func (a *API) newAgent(in *object) db.Agent {
 	}
 	agent.RepoURL = repoURL(in, in.Text("repo_url"))
 	agent.Requirements = orNone(in.Text("requirements"))
-	if in.has("template_id") {
-		in.Text("template_id")
-		in.fail("template_id", "no such template; valid ids: none, no templates are installed")
+	if id := in.Text("template_id"); id != nil {
+		in.fail("template_id", "%q is no template; valid ids: none, no templates are installed", clip(*id))
 	}
 	editAgent(in, &agent)
 	return agent
@@ -89,8 +88,9 @@ func (a *API) listAgents(w http.ResponseWriter, r *http.Request, _ httprouter.Pa
 	if err != nil {
 		return err
 	}
+	ctx := r.Context()
 	return reply(w, http.StatusOK, list(p, rows, total, func(row db.AgentRow) agentRow {
-		return agentRow{a.agentReply(r.Context(), row.Agent), row.SessionCount, row.HasActiveSession}
+		return agentRow{a.agentReply(ctx, row.Agent), row.SessionCount, row.HasActiveSession}
 	}))
 }
 

@@ -41,8 +41,7 @@ func (a *API) attachSkill(w http.ResponseWriter, r *http.Request, p httprouter.P
 	}
 	out := attachReply{Agent: a.agentReply(r.Context(), agent)}
 	if stored {
-		s := newSkillReply(skill)
-		out.Skill = &s
+		out.Skill = new(newSkillReply(skill))
 	}
 	return reply(w, http.StatusOK, out)
 }

@@ -19,7 +19,7 @@ import (
 // BenchmarkReadAgent reads one agent over HTTP and reports its throughput as a share of
 // that of a bare handler which writes the same bytes.
 func BenchmarkReadAgent(b *testing.B) {
-	w := newWorld(b, func(cfg *api.Config) { cfg.Log = slog.New(slog.NewTextHandler(io.Discard, nil)) })
+	w := newWorld(b, func(cfg *api.Config) { cfg.Log = slog.New(slog.DiscardHandler) })
 	id := w.newAgent(b, `"name": "bench", "prompt": "You fix bugs.", "env_vars": {"TOKEN": "secret"}, "allow_out": ["api.x.com"]`)
 	same := []byte(w.do(b, "GET", agents+"/"+id, nil).body)
 

@@ -20,6 +20,7 @@ type fakeEngine struct {
 	thread []json.RawMessage
 	fail   error // of Message and Messages
 	ended  []string
+	panics bool
 }
 
 func (e *fakeEngine) Create(ctx context.Context, agent db.Agent, in session.NewSession) (db.Session, error) {
@@ -56,6 +57,9 @@ func (e *fakeEngine) Messages(ctx context.Context, id string) ([]json.RawMessage
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.panics {
+		panic("the engine panics")
+	}
 	return e.thread, e.fail
 }
 

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
 	"time"
@@ -40,20 +39,19 @@ func (rec *recorder) Write(b []byte) (int, error) {
 func (a *API) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := &recorder{ResponseWriter: w}
-		began := time.Now()
-		defer func() { a.logRequest(r.Context(), r.Method, rec, time.Since(began)) }()
+		defer a.logRequest(r, rec, time.Now())
 		next.ServeHTTP(rec, r)
 	})
 }
 
-func (a *API) logRequest(ctx context.Context, method string, rec *recorder, took time.Duration) {
+func (a *API) logRequest(r *http.Request, rec *recorder, began time.Time) {
 	level := slog.LevelInfo
-	if safe(method) && rec.status < http.StatusBadRequest {
+	if safe(r.Method) && rec.status < http.StatusBadRequest {
 		level = slog.LevelDebug
 	}
-	if !a.cfg.Log.Enabled(ctx, level) {
+	if !a.cfg.Log.Enabled(r.Context(), level) {
 		return
 	}
-	a.cfg.Log.LogAttrs(ctx, level, "request", slog.String("method", method), slog.String("route", rec.route),
-		slog.Int("status", rec.status), slog.Duration("duration", took), slog.Int64("bytes", rec.bytes))
+	a.cfg.Log.LogAttrs(r.Context(), level, "request", slog.String("method", r.Method), slog.String("route", rec.route),
+		slog.Int("status", rec.status), slog.Duration("duration", time.Since(began)), slog.Int64("bytes", rec.bytes))
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -235,15 +236,12 @@ func (v value) object() *object {
 
 // unquote is the text of a JSON string.
 func unquote(raw []byte) string {
-	inner := raw[1 : len(raw)-1]
-	for _, c := range inner {
-		if c == '\\' {
-			var text string
-			if err := json.Unmarshal(raw, &text); err != nil {
-				panic(fmt.Sprintf("unquote %q: %v", raw, err)) // the body is valid JSON
-			}
-			return text
-		}
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw[1 : len(raw)-1])
 	}
-	return string(inner)
+	var text string
+	if err := json.Unmarshal(raw, &text); err != nil {
+		panic(fmt.Sprintf("unquote %.40q: %v", raw, err)) // the body is valid JSON
+	}
+	return text
 }

@@ -56,7 +56,7 @@ func newWorld(tb testing.TB, tweaks ...func(*api.Config)) *world {
 	cfg := api.Config{
 		Store: w.store, Engine: w.engine, MasterKey: masterKey, TokenKey: []byte(tokenKey),
 		Listen: server.Listener.Addr().String(), BaseURL: "http://lap.test", IdleTimeout: 24 * time.Hour,
-		Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Log: w.logger(),
 		Now: w.clock.Now, NewID: w.clock.NewID,
 	}
 	for _, tweak := range tweaks {
@@ -70,7 +70,42 @@ func newWorld(tb testing.TB, tweaks ...func(*api.Config)) *world {
 	return w
 }
 
+func (w *world) logger() *slog.Logger {
+	return slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// serve returns w as another handler serves it.
+func (w *world) serve(tb testing.TB, h http.Handler) *world {
+	tb.Helper()
+	server := httptest.NewServer(h)
+	tb.Cleanup(server.Close)
+	other := *w
+	other.url = server.URL
+	return &other
+}
+
 func openStore(tb testing.TB, path string, c *clock, key []byte) *db.Store {
+	tb.Helper()
+	store := openAnyStore(tb, path, c, key)
+	tb.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return store
+}
+
+// closedStore is a store that answers nothing any more.
+func closedStore(tb testing.TB) *db.Store {
+	tb.Helper()
+	store := openAnyStore(tb, filepath.Join(tb.TempDir(), "lap.db"), &clock{}, make([]byte, db.KeySize))
+	if err := store.Close(); err != nil {
+		tb.Fatal(err)
+	}
+	return store
+}
+
+func openAnyStore(tb testing.TB, path string, c *clock, key []byte) *db.Store {
 	tb.Helper()
 	schema, err := os.ReadFile("../../schema.sql")
 	if err != nil {
@@ -84,11 +119,6 @@ func openStore(tb testing.TB, path string, c *clock, key []byte) *db.Store {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() {
-		if err := store.Close(); err != nil {
-			tb.Error(err)
-		}
-	})
 	return store
 }
 
@@ -257,4 +287,3 @@ func quoted(text string) string {
 	}
 	return string(b)
 }
-

@@ -131,4 +131,6 @@ func DetachAll(prompt string) string {
 
 func tidy(prompt string) string { return strings.TrimLeft(trimRight(prompt), "\r\n") }
 
-func trimRight(text string) string { return strings.TrimRight(text, " \t\r\n\v\f\u0085\u00a0\u2028\u2029\ufeff") }
+func trimRight(text string) string {
+	return strings.TrimRight(text, " \t\r\n\v\f\u0085\u00a0\u2028\u2029\ufeff")
+}
