@@ -1,15 +1,19 @@
-//go:build unix
-
 // Package agent is the built-in agent: it speaks the opencode HTTP wire on one side
 // and streaming OpenAI chat completions on the other, and works with tools in between.
 package agent
 
 import (
 	"log/slog"
+	"maps"
 	"net/http"
+	"net/url"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"sync"
+	"time"
 
+	"lap/sandbox/agent/tool"
 	"lap/sandbox/proc"
 )
 
@@ -27,15 +31,22 @@ type Config struct {
 	Log         *slog.Logger // nil: nothing is logged
 }
 
+// tidyAfter is how long nothing has run before memory goes back to the system.
+const tidyAfter = 2 * time.Second
+
 // An Agent holds sessions, which live in memory only, and runs their turns.
 type Agent struct {
 	cfg     Config
 	mux     *http.ServeMux
 	bus     bus
-	ids     ids
+	http    *http.Client // to the gateway and the platform
 	model   *model
+	tools   *tool.Set
 	version string
 
+	functions []function // that a model may call
+
+	tidy    *time.Timer
 	closing chan struct{} // closed by Close
 	tasks   sync.WaitGroup
 
@@ -52,13 +63,28 @@ func New(cfg Config) *Agent {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	// No proxy: the gateway and the platform are in the sandbox.
+	client := &http.Client{Transport: &http.Transport{IdleConnTimeout: time.Minute}}
 	a := &Agent{
-		cfg: cfg, model: newModel(cfg.GatewayURL), version: version(),
-		closing: make(chan struct{}), sessions: map[string]*session{},
+		cfg: cfg, http: client, model: newModel(cfg.GatewayURL, client), version: version(), functions: functions(),
+		tidy: time.AfterFunc(tidyAfter, debug.FreeOSMemory), closing: make(chan struct{}), sessions: map[string]*session{},
 	}
-	a.bus.ids = &a.ids
+	a.bus.subs = map[*subscriber]struct{}{}
+	a.tools = tool.NewSet(tool.Config{
+		Dir: cfg.Dir, Home: cfg.Home, Scratch: cfg.Scratch, Env: cfg.Env, Children: cfg.Children, HTTP: client,
+		Memory: strings.TrimRight(cfg.PlatformURL, "/") + "/api/v1/managed_agents/agents/" + url.PathEscape(cfg.AgentID) + "/memory",
+	})
 	a.mux = a.routes()
 	return a
+}
+
+// version is that of the program the agent is part of.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	return info.Main.Version
 }
 
 // ServeHTTP answers one request of the opencode wire.
@@ -67,19 +93,23 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // Close aborts running turns, ends event streams and waits for every goroutine the
-// Agent started. Requests that wait for a turn are answered.
+// Agent started. Requests that wait for a turn are answered. A second call does nothing.
 func (a *Agent) Close() {
 	a.mu.Lock()
-	if !a.closed {
-		a.closed = true
-		close(a.closing)
-	}
+	again := a.closed
+	a.closed = true
 	a.mu.Unlock()
+	if again {
+		return
+	}
+	close(a.closing)
 	for _, s := range a.all() {
 		s.end()
 	}
 	a.tasks.Wait()
-	a.model.close()
+	a.tidy.Stop()
+	a.tools.Close()
+	a.http.CloseIdleConnections()
 }
 
 // start runs fn in a goroutine that Close waits for; false means that it is too late.
@@ -92,33 +122,9 @@ func (a *Agent) start(fn func()) bool {
 	return !a.closed
 }
 
-func (a *Agent) routes() *http.ServeMux {
-	mux := http.NewServeMux()
-	for pattern, h := range map[string]handler{
-		"GET /global/health":              a.health,
-		"GET /event":                      a.events,
-		"GET /session":                    a.listSessions,
-		"POST /session":                   a.createSession,
-		"GET /session/status":             a.status,
-		"GET /session/{id}":               a.readSession,
-		"DELETE /session/{id}":            a.deleteSession,
-		"POST /session/{id}/abort":        a.abort,
-		"POST /session/{id}/message":      a.message,
-		"POST /session/{id}/prompt_async": a.promptAsync,
-		"GET /session/{id}/message":       a.listMessages,
-		"GET /session/{id}/message/{msg}": a.readMessage,
-		"/":                               a.unknownRoute,
-	} {
-		mux.Handle(pattern, h)
-	}
-	return mux
-}
-
-// version is that of the program the agent is part of.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	return info.Main.Version
+// all returns the sessions, in no order.
+func (a *Agent) all() []*session {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Collect(maps.Values(a.sessions))
 }

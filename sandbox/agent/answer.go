@@ -1,5 +1,3 @@
-//go:build unix
-
 package agent
 
 import (
@@ -20,11 +18,11 @@ type answer struct {
 // begin adds an empty assistant message to the thread.
 func (t *turn) begin() *answer {
 	s := t.session
-	info := Info{ID: s.agent.ids.next(messageID), SessionID: s.id, Role: "assistant", Agent: agentName}
+	info := Info{ID: newID(messageID), SessionID: s.id, Role: "assistant", Agent: agentName}
 	info.Time.Created = now()
 	info.Reply = &Reply{
 		ParentID: t.user.ID, ModelID: t.prompt.Model.ModelID, ProviderID: t.prompt.Model.ProviderID,
-		Mode: agentName, Path: Path{CWD: s.tools.cwd, Root: s.agent.cfg.Dir},
+		Mode: agentName, Path: Path{CWD: s.tools.Dir(), Root: s.agent.cfg.Dir},
 	}
 	a := &answer{session: s, info: info}
 	s.add(Message{Info: info})
@@ -34,13 +32,13 @@ func (t *turn) begin() *answer {
 
 // part returns a new part of the message, not yet stored.
 func (a *answer) part(kind string) Part {
-	return Part{ID: a.session.agent.ids.next(partID), SessionID: a.session.id, MessageID: a.info.ID, Type: kind}
+	return Part{ID: newID(partID), SessionID: a.session.id, MessageID: a.info.ID, Type: kind}
 }
 
 // put stores and tells p, in place of the part with its id if there is one.
 func (a *answer) put(p Part) {
 	a.store(p)
-	a.session.agent.bus.publish("message.part.updated", partChanged{a.session.id, p, now()})
+	a.session.tell("message.part.updated", Properties{Part: &p, Time: now()})
 }
 
 func (a *answer) store(p Part) {
@@ -68,11 +66,9 @@ func (a *answer) grow(kind, delta string) {
 		a.put(p)
 	}
 	a.text.WriteString(delta)
-	text := a.text.String() // shares its bytes with the builder, so this is no copy
-	a.open.Text = &text
+	a.open.Text = new(a.text.String()) // shares its bytes with the builder, so this is no copy
 	a.store(*a.open)
-	a.session.agent.bus.publish("message.part.delta",
-		partGrown{a.session.id, a.info.ID, a.open.ID, "text", delta})
+	a.session.tell("message.part.delta", Properties{MessageID: a.info.ID, PartID: a.open.ID, Field: "text", Delta: delta})
 }
 
 // settle ends the open part.
@@ -87,13 +83,12 @@ func (a *answer) settle() {
 }
 
 // called adds a tool part for a call whose arguments are still on their way.
-func (a *answer) called(c *toolCall) {
+func (a *answer) called(c *call) {
 	a.settle()
-	p := a.part("tool")
-	p.Tool, p.CallID = c.name, c.id
-	p.State = &ToolState{Status: "pending", Input: json.RawMessage("{}"), Raw: new(string)}
-	c.part = p
-	a.put(p)
+	c.part = a.part("tool")
+	c.part.Tool, c.part.CallID = c.name, c.id
+	c.part.State = &ToolState{Status: "pending", Input: json.RawMessage("{}"), Raw: new(string)}
+	a.put(c.part)
 }
 
 // discard removes what a failed attempt left, so that the next one starts afresh.
@@ -102,25 +97,25 @@ func (a *answer) discard() {
 	a.text.Reset()
 	var gone []Part
 	a.session.edit(func(m *Message) {
-		keep := func(p Part) bool { return p.Type == "step-start" || p.Type == "compaction" }
-		for _, p := range m.Parts {
-			if !keep(p) {
-				gone = append(gone, p)
+		m.Parts = slices.DeleteFunc(m.Parts, func(p Part) bool {
+			if p.Type == "step-start" || p.Type == "compaction" {
+				return false
 			}
-		}
-		m.Parts = slices.DeleteFunc(m.Parts, func(p Part) bool { return !keep(p) })
+			gone = append(gone, p)
+			return true
+		})
 	})
 	for _, p := range gone {
-		a.session.agent.bus.publish("message.part.removed", partRemoved{a.session.id, a.info.ID, p.ID})
+		a.session.tell("message.part.removed", Properties{MessageID: a.info.ID, PartID: p.ID})
 	}
 }
 
 // abandon ends the parts that nobody will go on with.
 func (a *answer) abandon() {
 	a.settle()
-	for _, p := range a.session.edit(func(*Message) {}).Parts {
+	for _, p := range a.session.last().Parts {
 		if p.State != nil && (p.State.Status == "pending" || p.State.Status == "running") {
-			p.State = &ToolState{Status: "error", Input: p.State.Input, Error: "Not run: the turn was ended.", Time: &Span{Start: now(), End: now()}}
+			p.State = &ToolState{Status: "error", Input: p.State.Input, Error: notRun, Time: &Span{Start: now(), End: now()}}
 			a.put(p)
 		}
 	}
@@ -135,11 +130,10 @@ func (a *answer) finish(reason string, used Tokens, failure *Error) {
 		p.Reason, p.Cost, p.Tokens = reason, new(float64), &used
 		a.put(p)
 	}
-	info := a.info
-	r := *info.Reply
+	r := *a.info.Reply // the old one has been handed out
 	r.Finish, r.Tokens, r.Error = reason, used, failure
-	info.Reply, info.Time.Completed = &r, now()
-	a.session.edit(func(m *Message) { m.Info = info })
-	a.session.agent.bus.publish("message.updated", messageChanged{a.session.id, info})
+	a.info.Reply, a.info.Time.Completed = &r, now()
+	a.session.edit(func(m *Message) { m.Info = a.info })
+	a.session.tell("message.updated", Properties{Info: a.info})
 	a.session.touch(used)
 }

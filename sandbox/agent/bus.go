@@ -1,5 +1,3 @@
-//go:build unix
-
 package agent
 
 import (
@@ -16,7 +14,6 @@ const (
 
 // bus hands events to subscribers. It keeps none.
 type bus struct {
-	ids  *ids
 	mu   sync.Mutex // guards subs and what is in them
 	subs map[*subscriber]struct{}
 }
@@ -27,28 +24,17 @@ type subscriber struct {
 	pending []byte
 	largest int           // frame in pending, which may be an image: that alone is not being slow
 	more    chan struct{} // has a value when pending is not empty
-	dropped bool
-}
-
-// Event is one frame of the event stream.
-type Event struct {
-	ID         string `json:"id"`
-	Type       string `json:"type"`
-	Properties any    `json:"properties"`
 }
 
 // publish queues an event for every subscriber. It never waits, and costs nothing
 // when nobody listens.
-func (b *bus) publish(kind string, properties any) {
+func (b *bus) publish(kind string, p Properties) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.subs) == 0 {
 		return
 	}
-	frame, err := b.frame(kind, properties)
-	if err != nil {
-		return // the types of this package always encode
-	}
+	frame := frame(kind, &p)
 	for s := range b.subs {
 		if len(s.pending)-s.largest > queueLimit {
 			b.drop(s)
@@ -58,14 +44,16 @@ func (b *bus) publish(kind string, properties any) {
 	}
 }
 
-func (b *bus) frame(kind string, properties any) ([]byte, error) {
-	data, err := encode(Event{ID: b.ids.next(eventID), Type: kind, Properties: properties})
+// frame writes an event as the stream has it.
+func frame(kind string, properties *Properties) []byte {
+	data, err := encode(Event{ID: newID(eventID), Type: kind, Properties: properties})
 	if err != nil {
-		return nil, err
+		return nil // the types of this package always encode
 	}
-	return append(append([]byte("data: "), data...), "\n\n"...), nil
+	return append(append([]byte("data: "), data...), "\n\n"...)
 }
 
+// queue adds frame to what waits for s. The bus is locked.
 func (s *subscriber) queue(frame []byte) {
 	s.pending = append(s.pending, frame...)
 	s.largest = max(s.largest, len(frame))
@@ -77,8 +65,7 @@ func (s *subscriber) queue(frame []byte) {
 
 // drop forgets s and wakes its writer. b.mu is held.
 func (b *bus) drop(s *subscriber) {
-	if !s.dropped {
-		s.dropped, s.pending = true, nil
+	if _, ok := b.subs[s]; ok {
 		delete(b.subs, s)
 		close(s.more)
 	}
@@ -86,21 +73,11 @@ func (b *bus) drop(s *subscriber) {
 
 func (b *bus) subscribe() *subscriber {
 	s := &subscriber{more: make(chan struct{}, 1)}
+	s.queue(frame("server.connected", &Properties{}))
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.subs == nil {
-		b.subs = map[*subscriber]struct{}{}
-	}
 	b.subs[s] = struct{}{}
-	b.greet(s, "server.connected")
 	return s
-}
-
-// greet queues an event for s alone. b.mu is held.
-func (b *bus) greet(s *subscriber, kind string) {
-	if frame, err := b.frame(kind, struct{}{}); err == nil && !s.dropped {
-		s.queue(frame)
-	}
 }
 
 func (b *bus) unsubscribe(s *subscriber) {
@@ -115,7 +92,8 @@ func (b *bus) take(s *subscriber) ([]byte, bool) {
 	defer b.mu.Unlock()
 	frames := s.pending
 	s.pending, s.largest = nil, 0
-	return frames, !s.dropped
+	_, ok := b.subs[s]
+	return frames, ok
 }
 
 // events answers GET /event.
@@ -128,19 +106,18 @@ func (a *Agent) events(w http.ResponseWriter, r *http.Request) error {
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	for {
+		var sign []byte
 		select {
 		case <-s.more:
 		case <-beat.C:
-			a.bus.mu.Lock()
-			a.bus.greet(s, "server.heartbeat")
-			a.bus.mu.Unlock()
+			sign = frame("server.heartbeat", &Properties{})
 		case <-r.Context().Done():
 			return nil
 		case <-a.closing:
 			return nil
 		}
 		frames, ok := a.bus.take(s)
-		if !ok || send(w, frames) != nil {
+		if !ok || send(w, append(frames, sign...)) != nil {
 			return nil // a reader that is gone or too slow needs no answer
 		}
 	}

@@ -1,5 +1,3 @@
-//go:build unix
-
 package agent
 
 import (
@@ -27,16 +25,15 @@ const forgotten = "(Earlier messages no longer fitted and were removed. Look at 
 // thread that clients see keeps everything and gets a mark. It returns false when there
 // was nothing to gain.
 func (t *turn) compact(keep int) bool {
-	s := t.session
-	h := &s.history
+	h := &t.session.history
 	before := estimate(h.entries)
 	cut := h.cut(keep)
 	if old := h.entries[:cut]; estimate(old) > minSummary {
-		head := entry{role: "user", said: []content{{text: t.summary(old) + h.pending(cut)}}}
+		head := utterance{Role: "user", Content: text(t.summary(old) + h.pending(cut))}
 		if t.ctx.Err() != nil {
 			return false // a user who stops the agent does not want it to forget
 		}
-		h.entries = append([]entry{head}, h.entries[cut:]...)
+		h.entries = append([]utterance{head}, h.entries[cut:]...)
 	}
 	h.shorten(keep)
 	if estimate(h.entries) >= before {
@@ -46,50 +43,22 @@ func (t *turn) compact(keep int) bool {
 	mark := t.current.part("compaction")
 	mark.Auto = true
 	t.current.put(mark)
-	s.agent.bus.publish("session.compacted", sessionMark{s.id})
+	t.session.tell("session.compacted", Properties{})
 	return true
 }
 
-// cut returns where the newest entries of keep tokens begin, never between a call and
-// its results. The newest step is always kept.
-func (h *history) cut(keep int) int {
-	at, n := len(h.entries), 0
-	for i, e := range slices.Backward(h.entries) {
-		n += e.tokens()
-		if n > keep && at < len(h.entries) {
-			break
-		}
-		if e.role != "tool" {
-			at = i
-		}
-	}
-	return at
-}
-
-// shorten cuts tool results, oldest first, until the entries take at most keep tokens
-// or nothing is left to cut.
-func (h *history) shorten(keep int) {
-	for i := range h.entries {
-		if estimate(h.entries) <= keep {
-			return
-		}
-		if e := &h.entries[i]; e.role == "tool" {
-			e.text = clip(e.text, outputLimit)
-		}
-	}
-}
-
 // summary asks the model for what matters in old.
-func (t *turn) summary(old []entry) string {
-	text := transcript(old, t.session.history.window*2) // bytes: half of the window
+func (t *turn) summary(old []utterance) string {
+	s := t.session
+	said := text(transcript(old, s.history.window*2)) // bytes: half of the window
 	q := t.question(summarise)
-	q.messages, q.tools = []entry{{role: "user", said: []content{{text: text}}}}, nil
-	out, err := t.session.agent.model.stream(t.ctx, q, nobody{})
+	q.Messages, q.Tools = []utterance{q.Messages[0], {Role: "user", Content: said}}, nil
+	out, err := s.agent.model.stream(t.ctx, s.id, q, nobody{})
 	if err != nil || len(out.text) == 0 {
-		t.session.agent.cfg.Log.Warn("conversation not summarised", "session", t.session.id, "err", err)
+		s.agent.cfg.Log.Warn("conversation not summarised", "session", s.id, "err", err)
 		return forgotten
 	}
-	t.session.touch(out.used)
+	s.touch(out.used)
 	return "Summary of this conversation so far:\n\n" + string(out.text)
 }
 
@@ -97,62 +66,54 @@ func (t *turn) summary(old []entry) string {
 type nobody struct{}
 
 func (nobody) grow(string, string) {}
-func (nobody) called(*toolCall)    {}
+func (nobody) called(*call)        {}
+
+// pending quotes what the user asked for last, when that is about to go.
+func (h *history) pending(cut int) string {
+	if slices.ContainsFunc(h.entries[cut:], func(u utterance) bool { return u.Role == "user" }) {
+		return ""
+	}
+	return "\n\nThe user's request, which you are working on, word by word:\n\n" + clip(h.request, quoteLimit)
+}
 
 // transcript writes entries as plain text of at most limit bytes: calls without tools
 // in the request are refused by some models. The oldest entries give way.
-func transcript(entries []entry, limit int) string {
+func transcript(entries []utterance, limit int) string {
 	var lines []string
-	for _, e := range slices.Backward(entries) {
-		line := e.transcript()
+	for _, u := range slices.Backward(entries) {
+		line := u.transcript()
 		if limit -= len(line); limit < 0 {
 			break
 		}
 		lines = append(lines, line)
 	}
-	var b strings.Builder
-	for _, line := range slices.Backward(lines) {
-		b.WriteString(line)
-	}
-	return b.String()
+	slices.Reverse(lines)
+	return strings.Join(lines, "")
 }
 
-func (e entry) transcript() string {
-	var b strings.Builder
-	switch e.role {
-	case "user":
-		fmt.Fprintf(&b, "USER: %s\n\n", clip(e.words(), quoteLimit))
-	case "tool":
-		fmt.Fprintf(&b, "RESULT: %s\n\n", clip(e.text, excerptLimit))
-	default:
-		fmt.Fprintf(&b, "AGENT: %s\n\n", clip(e.text, quoteLimit))
+func (u utterance) transcript() string {
+	limit := quoteLimit
+	if u.Role == "tool" {
+		limit = excerptLimit
 	}
-	for _, c := range e.calls {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s\n\n", strings.ToUpper(u.Role), clip(u.Content.words(), limit))
+	for _, c := range u.ToolCalls {
 		fmt.Fprintf(&b, "CALL: %s %s\n\n", c.name, clip(string(c.args), excerptLimit))
 	}
 	return b.String()
 }
 
-// words is the text of what a user said.
-func (e entry) words() string {
+// words is the text in c.
+func (c content) words() string {
 	var texts []string
-	for _, c := range e.said {
-		if c.image != "" {
-			c.text = "(an image)"
+	for _, p := range c {
+		if p.Image != nil {
+			p.Text = "(an image)"
 		}
-		texts = append(texts, c.text)
+		texts = append(texts, p.Text)
 	}
 	return strings.Join(texts, "\n")
-}
-
-// pending quotes what the user asked for last, when that is about to go.
-func (h *history) pending(cut int) string {
-	for _, e := range h.entries[cut:] {
-		if e.role == "user" {
-			return ""
-		}
-	}
-	return "\n\nThe user's request, which you are working on, word by word:\n\n" + clip(h.request, quoteLimit)
 }
 
 // clip shortens text to about limit bytes by leaving out its middle.

@@ -270,18 +270,8 @@ func (f *fixture) thread() []message {
 	return list
 }
 
-// message is a message with those parts of it that tests look at.
-type message struct {
-	Info  agent.Info
-	Parts []part
-}
-
-type part struct {
-	agent.Part
-	Synthetic bool
-	Source    json.RawMessage
-	URL       string
-}
+// message is a message with what tests ask it.
+type message agent.Message
 
 // text is all of the message's text.
 func (m message) text() string {
@@ -302,15 +292,6 @@ func (m message) failure() agent.Error {
 	return *m.Info.Error
 }
 
-// tool lets the model call one tool and returns the state in which it ended.
-func (f *fixture) tool(name, args string) agent.ToolState {
-	f.t.Helper()
-	f.play(use(name, args), say("done"))
-	f.send("go")
-	states := f.tools()
-	return states[len(states)-1]
-}
-
 // tools returns the states of all tool parts in the thread.
 func (f *fixture) tools() []agent.ToolState {
 	f.t.Helper()
@@ -325,18 +306,12 @@ func (f *fixture) tools() []agent.ToolState {
 	return all
 }
 
-// bash runs a command through the model and returns how it ended.
-func (f *fixture) bash(command string) agent.ToolState {
+func (f *fixture) write(name, content string) {
 	f.t.Helper()
-	return f.tool("bash", `{"command":`+quote(command)+`}`)
+	write(f.t, filepath.Join(f.dir, name), content)
 }
 
-func (f *fixture) write(name, content string) string {
-	f.t.Helper()
-	return write(f.t, filepath.Join(f.dir, name), content)
-}
-
-func write(t *testing.T, path, content string) string {
+func write(t *testing.T, path, content string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
@@ -344,7 +319,6 @@ func write(t *testing.T, path, content string) string {
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return path
 }
 
 // event is one frame of the event stream.
@@ -353,7 +327,7 @@ type event struct {
 	Properties struct {
 		SessionID, MessageID, PartID, Field, Delta string
 		Info                                       json.RawMessage
-		Part                                       part
+		Part                                       agent.Part
 		Status                                     agent.Status
 		Error                                      agent.Error
 	}

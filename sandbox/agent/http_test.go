@@ -112,17 +112,17 @@ func TestImagesReachTheModel(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
 	f.do(http.MethodPost, "/session/"+f.session+"/message", `{"model":{"modelID":"m"},"parts":[
-		{"type":"text","text":"what is it?"},
+		{"type":"text","text":"what is it?"},{"type":"text","text":""},
 		{"type":"image","source":{"type":"base64","media_type":"image/png","data":"AAAA"}},
 		{"type":"file","mime":"image/gif","filename":"a.gif","url":"data:image/gif;base64,BBBB"}]}`, http.StatusOK, nil)
-	want := `[{"text":"what is it?","type":"text"},` +
-		`{"image_url":{"url":"data:image/png;base64,AAAA"},"type":"image_url"},` +
-		`{"image_url":{"url":"data:image/gif;base64,BBBB"},"type":"image_url"}]`
+	want := `[{"type":"text","text":"what is it?"},` +
+		`{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}},` +
+		`{"type":"image_url","image_url":{"url":"data:image/gif;base64,BBBB"}}]`
 	if got := string(f.requests()[0].Messages[1].Content); got != want {
 		t.Errorf("content = %s, want %s", got, want)
 	}
 	parts := f.thread()[0].Parts
-	if string(parts[1].Source) != `{"type":"base64","media_type":"image/png","data":"AAAA"}` || parts[2].URL != "data:image/gif;base64,BBBB" {
+	if *parts[2].Source != (agent.Source{Type: "base64", MediaType: "image/png", Data: "AAAA"}) || parts[3].URL != "data:image/gif;base64,BBBB" {
 		t.Errorf("parts = %+v", parts)
 	}
 	for _, p := range parts {

@@ -1,9 +1,6 @@
-//go:build unix
-
 package agent
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,21 +8,15 @@ import (
 
 // prompt is the body of a message: what the user says in one turn.
 type prompt struct {
-	MessageID string            `json:"messageID"`
-	Model     *ModelRef         `json:"model"`
-	Parts     []json.RawMessage `json:"parts"`
-	System    string            `json:"system"`
-	NoReply   bool              `json:"noReply"`
-}
-
-// content is a piece of a message as the model gets it: text or an image.
-type content struct {
-	text  string
-	image string // a data: URL
+	MessageID string    `json:"messageID"`
+	Model     *ModelRef `json:"model"`
+	Parts     []Part    `json:"parts"`
+	System    string    `json:"system"`
+	NoReply   bool      `json:"noReply"`
 }
 
 // check says what is wrong with p, or returns its parts for the model.
-func (p prompt) check() ([]content, error) {
+func (p prompt) check() (content, error) {
 	if p.MessageID != "" && !strings.HasPrefix(p.MessageID, messageID) {
 		return nil, badRequest("messageID: want an id that begins with %s, got %q", messageID, p.MessageID)
 	}
@@ -35,9 +26,9 @@ func (p prompt) check() ([]content, error) {
 	if len(p.Parts) == 0 {
 		return nil, badRequest("parts: at least one part is needed")
 	}
-	all := make([]content, 0, len(p.Parts))
-	for i, raw := range p.Parts {
-		c, err := readPart(raw)
+	var all content
+	for i, part := range p.Parts {
+		c, err := part.piece()
 		if err != nil {
 			return nil, badRequest("parts[%d]: %v", i, err)
 		}
@@ -46,55 +37,26 @@ func (p prompt) check() ([]content, error) {
 	return all, nil
 }
 
-func readPart(raw json.RawMessage) (content, error) {
-	var p struct {
-		Type   string  `json:"type"`
-		Text   *string `json:"text"`
-		URL    string  `json:"url"`
-		Mime   string  `json:"mime"`
-		Source struct {
-			Type      string `json:"type"`
-			MediaType string `json:"media_type"`
-			Data      string `json:"data"`
-		} `json:"source"`
-	}
-	if err := json.Unmarshal(raw, &p); err != nil {
-		return content{}, err
-	}
+// piece is a user's part for the model.
+func (p Part) piece() (piece, error) {
 	switch p.Type {
 	case "text":
 		if p.Text == nil {
-			return content{}, errors.New("text is missing")
+			return piece{}, errors.New("text is missing")
 		}
-		return content{text: *p.Text}, nil
+		return piece{Type: "text", Text: *p.Text}, nil
 	case "image":
-		if p.Source.Type != "base64" || !strings.HasPrefix(p.Source.MediaType, "image/") || p.Source.Data == "" {
-			return content{}, errors.New("image: want source {type: base64, media_type: image/…, data}")
+		src := p.Source
+		if src == nil || src.Type != "base64" || !strings.HasPrefix(src.MediaType, "image/") || src.Data == "" {
+			return piece{}, errors.New("image: want source {type: base64, media_type: image/…, data}")
 		}
-		return content{image: "data:" + p.Source.MediaType + ";base64," + p.Source.Data}, nil
+		return piece{Type: "image_url", Image: &image{"data:" + src.MediaType + ";base64," + src.Data}}, nil
 	case "file":
 		if !strings.HasPrefix(p.Mime, "image/") || !strings.HasPrefix(p.URL, "data:") {
-			return content{}, fmt.Errorf("file: want an image with a data: URL, got %q", p.Mime)
+			return piece{}, fmt.Errorf("file: want an image with a data: URL, got %q", p.Mime)
 		}
-		return content{image: p.URL}, nil
+		return piece{Type: "image_url", Image: &image{p.URL}}, nil
 	default:
-		return content{}, fmt.Errorf("unknown part type %q", p.Type)
+		return piece{}, fmt.Errorf("unknown part type %q", p.Type)
 	}
-}
-
-// withIDs returns a user's part as given, with the ids of where it is kept.
-func withIDs(given json.RawMessage, id, message, session string) (Part, error) {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(given, &fields); err != nil {
-		return Part{}, err
-	}
-	for name, value := range map[string]string{"id": id, "messageID": message, "sessionID": session} {
-		quoted, err := encode(value)
-		if err != nil {
-			return Part{}, err
-		}
-		fields[name] = quoted
-	}
-	whole, err := encode(fields)
-	return Part{ID: id, MessageID: message, SessionID: session, given: whole}, err
 }

@@ -1,11 +1,11 @@
-//go:build unix
-
 package agent
 
 import (
 	"context"
 	"slices"
 	"sync"
+
+	"lap/sandbox/agent/tool"
 )
 
 // session is a conversation with its thread, its queue of turns, and what only its
@@ -22,23 +22,28 @@ type session struct {
 	queue  []*turn // the first one runs
 	ended  bool
 
-	history history   // what the model knows
-	tools   workspace // where tools work
+	history history // what the model knows
+	tools   *tool.Box
 }
 
 // open makes a session.
 func (a *Agent) open(title, prompt string) *session {
-	s := &session{agent: a, id: a.ids.next(sessionID), prompt: prompt, status: Status{Type: "idle"}}
+	s := &session{agent: a, id: newID(sessionID), prompt: prompt, status: Status{Type: "idle"}, tools: a.tools.Box()}
 	s.info = Session{ID: s.id, ProjectID: "global", Directory: a.cfg.Dir, Title: title, Version: a.version}
 	s.info.Time.Created = now()
 	s.info.Time.Updated = s.info.Time.Created
 	s.history.window = defaultWindow
-	s.tools = workspace{cfg: &a.cfg, transport: a.model.transport, closing: a.closing, tasks: &a.tasks, cwd: a.cfg.Dir}
 	a.mu.Lock()
 	a.sessions[s.id] = s
 	a.mu.Unlock()
-	a.bus.publish("session.created", sessionChanged{s.id, s.snapshot()})
+	s.tell("session.created", Properties{Info: s.info})
 	return s
+}
+
+// tell publishes an event of this session.
+func (s *session) tell(kind string, p Properties) {
+	p.SessionID = s.id
+	s.agent.bus.publish(kind, p)
 }
 
 func (s *session) snapshot() Session {
@@ -58,10 +63,17 @@ func (s *session) messages() []Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := make([]Message, len(s.thread))
-	for i := range s.thread {
-		list[i] = s.thread[i].clone()
+	for i, m := range s.thread {
+		list[i] = m.clone()
 	}
 	return list
+}
+
+// last returns a copy of the last message.
+func (s *session) last() Message {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.thread[len(s.thread)-1].clone()
 }
 
 func (m Message) clone() Message {
@@ -71,7 +83,7 @@ func (m Message) clone() Message {
 // enqueue adds a turn that runs after those before it. A prompt whose message id the
 // session knows is one that was sent again: it joins the turn it began.
 // ctx lends the turn its values; the turn outlives it.
-func (s *session) enqueue(ctx context.Context, p prompt, said []content) (*turn, error) {
+func (s *session) enqueue(ctx context.Context, p prompt, said content) (*turn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t := s.known(p.MessageID); t != nil {
@@ -98,32 +110,30 @@ func (s *session) known(id string) *turn {
 			return t
 		}
 	}
-	var found *turn
-	for _, m := range s.thread {
+	for _, m := range slices.Backward(s.thread) {
 		if m.Info.ID == id || (m.Info.Reply != nil && m.Info.ParentID == id) {
-			found = &turn{done: make(chan struct{}), answer: m.clone()}
+			over := &turn{done: make(chan struct{}), answer: m.clone()}
+			close(over.done)
+			return over
 		}
 	}
-	if found != nil {
-		close(found.done)
-	}
-	return found
+	return nil
 }
 
 // work runs turns until none waits. There is no goroutine for an idle session.
 func (s *session) work() {
-	for t := s.next(nil); t != nil; t = s.next(t) {
+	for t := s.next(0); t != nil; t = s.next(1) {
+		s.agent.tidy.Stop()
 		t.run()
+		s.agent.tidy.Reset(tidyAfter)
 	}
 }
 
-// next takes the turn that is over, if any, out of the queue and returns the next one.
-func (s *session) next(over *turn) *turn {
+// next takes the turns that are over out of the queue and returns the one after them.
+func (s *session) next(over int) *turn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if over != nil {
-		s.queue = slices.Delete(s.queue, 0, 1)
-	}
+	s.queue = slices.Delete(s.queue, 0, over)
 	if len(s.queue) == 0 {
 		return nil
 	}
@@ -152,7 +162,7 @@ func (s *session) setStatus(st Status) {
 	s.mu.Lock()
 	s.status = st
 	s.mu.Unlock()
-	s.agent.bus.publish("session.status", statusChanged{s.id, st})
+	s.tell("session.status", Properties{Status: &st})
 }
 
 // touch marks the session as changed, counts used tokens and tells both.
@@ -162,7 +172,7 @@ func (s *session) touch(used Tokens) {
 	s.info.Tokens = s.info.Tokens.add(used)
 	info := s.info
 	s.mu.Unlock()
-	s.agent.bus.publish("session.updated", sessionChanged{s.id, info})
+	s.tell("session.updated", Properties{Info: info})
 }
 
 // add puts a message at the end of the thread and tells it, parts included.
@@ -170,17 +180,15 @@ func (s *session) add(m Message) {
 	s.mu.Lock()
 	s.thread = append(s.thread, m.clone())
 	s.mu.Unlock()
-	s.agent.bus.publish("message.updated", messageChanged{s.id, m.Info})
+	s.tell("message.updated", Properties{Info: m.Info})
 	for _, p := range m.Parts {
-		s.agent.bus.publish("message.part.updated", partChanged{s.id, p, now()})
+		s.tell("message.part.updated", Properties{Part: &p, Time: now()})
 	}
 }
 
 // edit changes the last message of the thread. fn must not keep it.
-func (s *session) edit(fn func(m *Message)) Message {
+func (s *session) edit(fn func(m *Message)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m := &s.thread[len(s.thread)-1]
-	fn(m)
-	return m.clone()
+	fn(&s.thread[len(s.thread)-1])
 }

@@ -271,6 +271,20 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 	}
 }
 
+func TestBashShowsOutputWhileItRuns(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, use("bash", `{"command":"echo first; while [ ! -e go ]; do sleep 0.01; done; echo second","description":"Say two things"}`))
+	stream := f.subscribe()
+	reply := f.sendInBackground("go")
+	f.waitForOutput(stream, "first\n")
+	f.write("go", "")
+	<-reply
+	s := f.tools()[0]
+	if *s.Output != "first\nsecond\n" || s.Title != "Say two things" {
+		t.Errorf("state = %+v", s)
+	}
+}
+
 func (f *fixture) sendInBackground(text string) <-chan message {
 	done := make(chan message, 1)
 	body := ask(text)

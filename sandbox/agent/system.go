@@ -1,14 +1,12 @@
-//go:build unix
-
 package agent
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -57,8 +55,8 @@ func facts(cfg *Config) string {
 func rules(dir string) string {
 	for _, name := range []string{"AGENTS.md", "CLAUDE.md"} {
 		text, err := head(filepath.Join(dir, name), rulesLimit)
-		if err == nil && strings.TrimSpace(text) != "" {
-			return fmt.Sprintf("Instructions of the repository, from %s:\n\n%s", name, strings.TrimSpace(text))
+		if text = strings.TrimSpace(text); err == nil && text != "" {
+			return fmt.Sprintf("Instructions of the repository, from %s:\n\n%s", name, text)
 		}
 	}
 	return ""
@@ -70,53 +68,46 @@ func skills(home string) string {
 	if err != nil || len(files) == 0 {
 		return ""
 	}
-	var b strings.Builder
-	b.WriteString("Skills: proven instructions for certain work. When a task fits one, read its file first and follow it.\n")
+	list := []string{"Skills: proven instructions for certain work. When a task fits one, read its file first and follow it."}
 	for _, file := range files {
-		text, err := head(file, skillLimit)
-		if err != nil {
-			continue
+		if text, err := head(file, skillLimit); err == nil {
+			name := cmp.Or(frontMatter(text, "name"), filepath.Base(filepath.Dir(file)))
+			list = append(list, fmt.Sprintf("- %s: %s (%s)", name, frontMatter(text, "description"), file))
 		}
-		name := cmp.Or(frontMatter(text, "name"), filepath.Base(filepath.Dir(file)))
-		fmt.Fprintf(&b, "- %s: %s (%s)\n", name, frontMatter(text, "description"), file)
 	}
-	return strings.TrimSpace(b.String())
+	return strings.Join(list, "\n")
 }
 
 // frontMatter returns the value of a key in a document's YAML head: plain, quoted or
-// folded over indented lines.
+// folded over indented lines. It forgives what YAML does not, such as a colon in a
+// plain value.
 func frontMatter(text, key string) string {
 	body, ok := strings.CutPrefix(strings.ReplaceAll(text, "\r\n", "\n"), "---\n")
 	if !ok {
 		return ""
 	}
 	body, _, _ = strings.Cut(body, "\n---")
-	var value string
-	found := false
-	for line := range strings.Lines(body) {
-		switch rest, ok := strings.CutPrefix(line, key+":"); {
-		case ok:
-			value, found = strings.Trim(rest, " \t\n>|-"), true
-		case found && (line[0] == ' ' || line[0] == '\t'):
-			value += " " + strings.TrimSpace(line)
-		case found:
-			return unquote(value)
-		}
+	entry := regexp.MustCompile(`(?m)^` + key + `:(.*(?:\n[ \t].*)*)`).FindStringSubmatch(body)
+	if entry == nil {
+		return ""
 	}
-	return unquote(value)
-}
-
-func unquote(s string) string {
-	s = strings.TrimSpace(s)
-	if plain, err := strconv.Unquote(s); err == nil && s[0] == '"' {
+	value := strings.TrimLeft(strings.Join(strings.Fields(entry[1]), " "), ">|- ")
+	if plain, err := strconv.Unquote(value); err == nil && value[0] == '"' {
 		return plain
 	}
-	return strings.Trim(s, "'")
+	return strings.Trim(value, "'")
 }
 
-// head returns the first limit bytes of a regular file.
+// head returns the first limit bytes of a regular file: reading another kind may block.
 func head(path string, limit int64) (string, error) {
-	f, err := openRegular(path)
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	if !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%s is not a regular file", path)
+	}
+	f, err := os.Open(path)
 	if err != nil {
 		return "", err
 	}
@@ -124,17 +115,3 @@ func head(path string, limit int64) (string, error) {
 	text, err := io.ReadAll(io.LimitReader(f, limit))
 	return strings.ToValidUTF8(string(text), ""), err
 }
-
-// openRegular opens a file that reading cannot block on, as it would on a pipe.
-func openRegular(path string) (*os.File, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: %w", path, errNotRegular)
-	}
-	return os.Open(path)
-}
-
-var errNotRegular = errors.New("not a regular file")

@@ -1,5 +1,3 @@
-//go:build unix
-
 package agent
 
 import (
@@ -14,6 +12,7 @@ const (
 	maxSteps    = 200 // model calls in one turn
 	repeatNudge = 5   // equal calls with equal results before the model is told
 	repeatLimit = 8   // and before the turn ends
+	notRun      = "Not run: the turn was ended."
 )
 
 // errAborted ends a turn that the user stopped.
@@ -23,15 +22,16 @@ var errAborted = &Error{Name: "MessageAbortedError", Data: ErrorData{Message: "T
 type turn struct {
 	session *session
 	prompt  prompt
-	said    []content
+	said    content
 	ctx     context.Context // ends with abort, delete and Close
 	cancel  context.CancelFunc
 	done    chan struct{} // closed when answer is there
 	answer  Message       // the user message itself if no reply was wanted
 
-	user    Info
-	current *answer // the message the model writes
-	repeats repeats
+	user     Info
+	current  *answer // the message the model writes
+	lastCall string  // with its result
+	repeats  int     // how often lastCall came in a row
 }
 
 // run takes the turn to its end. It never panics.
@@ -39,42 +39,36 @@ func (t *turn) run() {
 	defer close(t.done)
 	defer t.cancel()
 	s := t.session
-	if err := t.listen(); err != nil || t.prompt.NoReply {
-		t.answer = s.edit(func(*Message) {})
+	t.listen()
+	if t.prompt.NoReply {
+		t.answer = s.last()
 		return
 	}
 	s.setStatus(Status{Type: "busy"})
 	if failure := t.guard(); failure != nil {
 		t.fail(failure)
 	}
-	t.answer = s.edit(func(*Message) {})
+	t.answer = s.last()
 	s.setStatus(Status{Type: "idle"})
-	s.agent.bus.publish("session.idle", sessionMark{s.id})
+	s.tell("session.idle", Properties{})
 }
 
 // listen takes what the user said into the thread and into the model's memory.
-func (t *turn) listen() error {
+func (t *turn) listen() {
 	s := t.session
 	t.user = Info{ID: t.prompt.MessageID, SessionID: s.id, Role: "user", Agent: agentName, Model: t.prompt.Model}
 	if t.user.ID == "" {
-		t.user.ID = s.agent.ids.next(messageID)
+		t.user.ID = newID(messageID)
 	}
 	t.user.Time.Created = now()
-	m := Message{Info: t.user}
-	for _, given := range t.prompt.Parts {
-		p, err := withIDs(given, s.agent.ids.next(partID), t.user.ID, s.id)
-		if err != nil {
-			return err
-		}
-		m.Parts = append(m.Parts, p)
+	for i := range t.prompt.Parts {
+		p := &t.prompt.Parts[i]
+		p.ID, p.SessionID, p.MessageID = newID(partID), s.id, t.user.ID
 	}
-	t.prompt.Parts = nil
-	said := entry{role: "user", said: t.said}
-	s.history.add(said)
-	s.history.request = said.words()
-	s.add(m)
+	s.history.add(utterance{Role: "user", Content: t.said})
+	s.history.request = t.said.words()
+	s.add(Message{Info: t.user, Parts: t.prompt.Parts})
 	s.touch(Tokens{})
-	return nil
 }
 
 // guard runs the loop and turns whatever ends it early into an Error.
@@ -105,7 +99,7 @@ func (t *turn) fail(failure *Error) {
 	}
 	t.current.abandon()
 	t.current.finish("", Tokens{}, failure)
-	t.session.agent.bus.publish("session.error", sessionFailed{t.session.id, failure})
+	t.session.tell("session.error", Properties{Error: failure})
 }
 
 // loop asks the model and runs the tools it calls, until it calls none.
@@ -115,7 +109,8 @@ func (t *turn) loop() error {
 		t.current = t.begin()
 		out, err := t.ask(system)
 		if err != nil {
-			t.session.history.add(entry{role: "assistant", text: string(out.text)})
+			out.calls = nil
+			t.session.history.add(out.utterance())
 			return err
 		}
 		if err := t.act(out); err != nil {
@@ -132,17 +127,17 @@ func (t *turn) loop() error {
 // act runs the calls of out in order and remembers out with their results. All calls
 // get a result, those that were not run too, as models refuse a call without one.
 func (t *turn) act(out completion) error {
-	step := []entry{{role: "assistant", text: string(out.text), calls: out.calls}}
+	step := []utterance{out.utterance()}
 	var failure error
+	if len(out.calls) > 0 {
+		failure = t.ctx.Err()
+	}
 	for _, c := range out.calls {
+		result := notRun
 		if failure == nil {
-			failure = t.ctx.Err()
+			result, failure = t.call(c)
 		}
-		text := "Not run: the turn was ended."
-		if failure == nil {
-			text, failure = t.call(c)
-		}
-		step = append(step, entry{role: "tool", callID: c.id, text: text})
+		step = append(step, utterance{Role: "tool", ToolCallID: c.id, Content: text(result)})
 	}
 	t.session.history.add(step...)
 	t.session.history.used = out.used.Total
@@ -150,19 +145,4 @@ func (t *turn) act(out completion) error {
 		failure = out.failure()
 	}
 	return failure
-}
-
-// repeats notices a model that goes round in circles.
-type repeats struct {
-	call, result string
-	count        int
-}
-
-// next counts a call and returns how often it came in a row with the same result.
-func (r *repeats) next(call, result string) int {
-	if call != r.call || result != r.result {
-		*r = repeats{call: call, result: result}
-	}
-	r.count++
-	return r.count
 }

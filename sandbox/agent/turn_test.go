@@ -3,6 +3,7 @@ package agent_test
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -49,7 +50,7 @@ func TestTurnTellsItsStoryInOrder(t *testing.T) {
 	if len(thread) != 3 {
 		t.Fatalf("%d messages, want 3", len(thread))
 	}
-	if diff := cmp.Diff(thread[2], last, cmp.AllowUnexported(agent.Part{})); diff != "" {
+	if diff := cmp.Diff(thread[2], last); diff != "" {
 		t.Errorf("answer is not the last message (-thread +answer):\n%s", diff)
 	}
 	for _, m := range thread[1:] {
@@ -235,5 +236,23 @@ func TestEndlessTurnIsEnded(t *testing.T) {
 	}
 	if e := f.send("go").failure(); !strings.Contains(e.Data.Message, "after 200 steps") || len(f.requests()) != 200 {
 		t.Errorf("error = %+v after %d steps", e, len(f.requests()))
+	}
+}
+
+func TestMemoryIsThePlatforms(t *testing.T) {
+	t.Parallel()
+	asked := make(chan string, 1)
+	platform := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.Method + " " + r.URL.Path
+		fmt.Fprint(w, `{}`)
+	}))
+	t.Cleanup(platform.Close)
+	f := start(t, func(c *agent.Config) { c.PlatformURL = platform.URL + "/" }, use("save_memory", `{"text":"use tabs"}`))
+	f.send("remember")
+	if s := f.tools()[0]; s.Status != "completed" || *s.Output != "Saved: use tabs" {
+		t.Errorf("state = %+v", s)
+	}
+	if got, want := <-asked, "POST /api/v1/managed_agents/agents/agent-1/memory"; got != want {
+		t.Errorf("asked %s, want %s", got, want)
 	}
 }

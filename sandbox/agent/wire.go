@@ -1,11 +1,12 @@
-//go:build unix
-
 package agent
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // The types of this file are the opencode wire. Values that were handed out are never
@@ -130,26 +131,27 @@ type Part struct {
 	SessionID string     `json:"sessionID"`
 	MessageID string     `json:"messageID"`
 	Type      string     `json:"type"`
-	Text      *string    `json:"text,omitempty"`   // text, reasoning
-	Time      *Span      `json:"time,omitempty"`   // text, reasoning
-	Tool      string     `json:"tool,omitempty"`   // tool
-	CallID    string     `json:"callID,omitempty"` // tool
-	State     *ToolState `json:"state,omitempty"`  // tool
-	Reason    string     `json:"reason,omitempty"` // step-finish
-	Cost      *float64   `json:"cost,omitempty"`   // step-finish
-	Tokens    *Tokens    `json:"tokens,omitempty"` // step-finish
-	Auto      bool       `json:"auto,omitempty"`   // compaction
-
-	given json.RawMessage // a user's part, which is passed on as it came
+	Text      *string    `json:"text,omitempty"`      // text, reasoning
+	Synthetic bool       `json:"synthetic,omitempty"` // text that no human wrote
+	Time      *Span      `json:"time,omitempty"`      // text, reasoning
+	Mime      string     `json:"mime,omitempty"`      // file
+	Filename  string     `json:"filename,omitempty"`  // file
+	URL       string     `json:"url,omitempty"`       // file
+	Source    *Source    `json:"source,omitempty"`    // image
+	Tool      string     `json:"tool,omitempty"`      // tool
+	CallID    string     `json:"callID,omitempty"`    // tool
+	State     *ToolState `json:"state,omitempty"`     // tool
+	Reason    string     `json:"reason,omitempty"`    // step-finish
+	Cost      *float64   `json:"cost,omitempty"`      // step-finish
+	Tokens    *Tokens    `json:"tokens,omitempty"`    // step-finish
+	Auto      bool       `json:"auto,omitempty"`      // compaction
 }
 
-// MarshalJSON encodes a user's part as it was given, with its ids.
-func (p Part) MarshalJSON() ([]byte, error) {
-	if p.given != nil {
-		return p.given, nil
-	}
-	type plain Part
-	return encode(plain(p))
+// Source is an image: Type is "base64", Data is so encoded.
+type Source struct {
+	Type      string `json:"type"`
+	MediaType string `json:"media_type"`
+	Data      string `json:"data"`
 }
 
 // Span is a time from start to end, in Unix milliseconds. End is 0 until it is known.
@@ -175,6 +177,41 @@ type Metadata struct {
 	Output    *string `json:"output,omitempty"`
 	Exit      *int    `json:"exit,omitempty"`
 	Truncated bool    `json:"truncated"`
+}
+
+// Event is one frame of the event stream.
+type Event struct {
+	ID         string      `json:"id"`
+	Type       string      `json:"type"`
+	Properties *Properties `json:"properties"`
+}
+
+// Properties is what an event tells; which fields are set depends on its type.
+type Properties struct {
+	SessionID string  `json:"sessionID,omitempty"` // all but server.*
+	Info      any     `json:"info,omitempty"`      // a Session or the Info of a message
+	Status    *Status `json:"status,omitempty"`    // session.status
+	Error     *Error  `json:"error,omitempty"`     // session.error
+	Part      *Part   `json:"part,omitempty"`      // message.part.updated
+	Time      int64   `json:"time,omitempty"`      // message.part.updated
+	MessageID string  `json:"messageID,omitempty"` // message.part.delta, .removed
+	PartID    string  `json:"partID,omitempty"`    // message.part.delta, .removed
+	Field     string  `json:"field,omitempty"`     // message.part.delta
+	Delta     string  `json:"delta,omitempty"`     // message.part.delta: goes to the end of Field
+}
+
+// Prefixes of ids.
+const (
+	sessionID = "ses_"
+	messageID = "msg_"
+	partID    = "prt_"
+	eventID   = "evt_"
+)
+
+// newID makes an id. Ids sort by the time they were made.
+func newID(prefix string) string {
+	id := uuid.Must(uuid.NewV7()) // an error would be that there is no randomness
+	return prefix + hex.EncodeToString(id[:])
 }
 
 // encode is json.Marshal without escapes for HTML, which would blow up source code.

@@ -1,9 +1,10 @@
 //go:build unix
 
-package agent
+package tool
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,99 +37,95 @@ type bashArgs struct {
 	Description string `json:"description"`
 }
 
-func (a bashArgs) limit() time.Duration {
-	if a.Timeout <= 0 {
-		return defaultTimeout * time.Second
-	}
-	return time.Duration(min(a.Timeout, maxTimeout)) * time.Second
-}
-
-// runBash is the bash tool. A command that fails, is killed or takes too long is a
-// result and not an error.
-func (w *workspace) runBash(ctx context.Context, c call) (result, error) {
+// bash is the bash tool. A command that fails, is killed or takes too long is a result
+// and not an error.
+func (b *Box) bash(ctx context.Context, c Call) (Result, error) {
 	var args bashArgs
 	if err := c.decode(&args); err != nil {
-		return result{}, err
+		return Result{}, err
 	}
-	if strings.TrimSpace(args.Command) == "" {
-		return result{}, errors.New("command is missing")
+	command := strings.TrimSpace(args.Command)
+	if command == "" {
+		return Result{}, errors.New("command is missing")
 	}
-	limited, cancel := context.WithTimeoutCause(ctx, args.limit(), errTimeout)
+	if args.Timeout <= 0 {
+		args.Timeout = defaultTimeout
+	}
+	limit := time.Duration(min(args.Timeout, maxTimeout)) * time.Second
+	limited, cancel := context.WithTimeoutCause(ctx, limit, errTimeout)
 	defer cancel()
-	out := &output{dir: w.cfg.Scratch}
-	code, err := w.shell(limited, c, args.Command, out)
+	out := &output{dir: b.set.Scratch}
+	code, err := b.shell(limited, c, args.Command, out)
 	if err != nil {
-		return result{}, err
+		return Result{}, err
 	}
-	title, _, _ := strings.Cut(strings.TrimSpace(args.Command), "\n")
-	if args.Description != "" {
-		title = args.Description
-	}
+	firstLine, _, _ := strings.Cut(command, "\n")
 	text, cut := out.text()
-	res := result{title: title, output: text, metadata: Metadata{Output: &text, Exit: &code, Truncated: cut}}
+	res := Result{Title: cmp.Or(args.Description, firstLine), Output: text, Truncated: cut, Printed: text, Exit: &code}
 	switch {
 	case ctx.Err() != nil:
 		res.note("User aborted the command")
 	case errors.Is(context.Cause(limited), errTimeout):
-		res.note(fmt.Sprintf("[killed after %s, the time limit of this call]", args.limit()))
+		res.note(fmt.Sprintf("[killed after %s, the time limit of this call]", limit))
 	case code != 0:
 		res.note(fmt.Sprintf("[exit code %d]", code))
 	case text == "":
-		res.output = "(no output)"
+		res.Output = "(no output)"
 	}
 	return res, nil
 }
 
 // note adds a line to the output.
-func (r *result) note(line string) {
-	if r.output != "" && !strings.HasSuffix(r.output, "\n") {
-		r.output += "\n"
+func (r *Result) note(line string) {
+	if r.Output != "" && !strings.HasSuffix(r.Output, "\n") {
+		r.Output += "\n"
 	}
-	r.output += line
+	r.Output += line
 }
 
 // shell runs command and returns its exit code when it and, within a grace, its output
 // are over. When ctx ends, everything the command started ends with it.
-func (w *workspace) shell(ctx context.Context, c call, command string, out *output) (int, error) {
+func (b *Box) shell(ctx context.Context, c Call, command string, out *output) (int, error) {
 	defer out.close()
-	left, err := w.tempFile() // a file: what the command leaves behind may hold a pipe open
+	left, err := createTemp(b.set.Scratch, "cwd-") // a file: what the command leaves behind may hold a pipe open
 	if err != nil {
 		return 0, err
 	}
 	defer left.Close()
+	defer os.Remove(left.Name())
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		return 0, err
 	}
-	cmd := w.command(ctx, c.id, command)
+	cmd := b.command(ctx, c.ID, command)
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = writer, writer, []*os.File{left}
-	err = w.cfg.Children.Start(cmd)
+	err = b.set.Children.Start(cmd)
 	writer.Close()
 	if err != nil {
 		reader.Close()
 		return 0, err
 	}
-	drained := w.drain(reader, out)
-	w.watch(cmd, c, out)
+	drained := b.set.drain(reader, out)
+	b.set.watch(cmd, out, c.Progress)
 	select {
 	case <-drained:
 	case <-time.After(pipeGrace):
 	}
-	w.move(left)
+	b.move(left)
 	return exitCode(cmd.ProcessState), nil
 }
 
 // command prepares a shell that tells on descriptor 3 where it ended up.
-func (w *workspace) command(ctx context.Context, id, command string) *exec.Cmd {
-	if info, err := os.Stat(w.cwd); err != nil || !info.IsDir() {
-		w.cwd = w.cfg.Dir // somebody removed it
+func (b *Box) command(ctx context.Context, id, command string) *exec.Cmd {
+	if !isDir(b.dir) {
+		b.dir = b.set.Dir // somebody removed it
 	}
 	mark := callMark + id
-	cmd := exec.CommandContext(ctx, w.shellPath(), "-c", "trap 'pwd 2>/dev/null >&3' EXIT; "+command)
-	cmd.Dir = w.cwd
+	cmd := exec.CommandContext(ctx, shellPath(b.set.Env), "-c", "trap 'pwd 2>/dev/null >&3' EXIT; "+command)
+	cmd.Dir = b.dir
 	cmd.Env = slices.Concat(
-		[]string{"HOME=" + w.cfg.Home, "TERM=dumb", "PAGER=cat", "GIT_PAGER=cat", "GIT_TERMINAL_PROMPT=0"},
-		w.cfg.Env, []string{"PWD=" + w.cwd, mark})
+		[]string{"HOME=" + b.set.Home, "TERM=dumb", "PAGER=cat", "GIT_PAGER=cat", "GIT_TERMINAL_PROMPT=0"},
+		b.set.Env, []string{"PWD=" + b.dir, mark})
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error {
 		proc.KillTree(cmd.Process.Pid, mark)
@@ -137,16 +134,17 @@ func (w *workspace) command(ctx context.Context, id, command string) *exec.Cmd {
 	return cmd
 }
 
-// shellPath finds bash, or else sh, on the PATH of tools.
-func (w *workspace) shellPath() string {
-	path := w.env("PATH")
-	if path == "" {
-		path = usualPath
+// shellPath finds bash, or else sh, on the PATH in env.
+func shellPath(env []string) string {
+	path := usualPath
+	for _, entry := range env {
+		if value, ok := strings.CutPrefix(entry, "PATH="); ok {
+			path = value // the last one counts
+		}
 	}
 	for _, name := range []string{"bash", "sh"} {
 		for _, dir := range filepath.SplitList(path) {
-			file := filepath.Join(dir, name)
-			if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			if file, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
 				return file
 			}
 		}
@@ -156,16 +154,16 @@ func (w *workspace) shellPath() string {
 
 // drain reads all output, for as long as anybody holds the pipe: a server that a
 // command left in the background must not die of a closed one.
-func (w *workspace) drain(r *os.File, out *output) <-chan struct{} {
+func (s *Set) drain(r *os.File, out *output) <-chan struct{} {
 	done := make(chan struct{})
-	w.tasks.Go(func() {
+	s.tasks.Go(func() {
 		defer close(done)
 		_, _ = io.Copy(out, r) // ends when the last writer is gone, or r is closed
 	})
-	w.tasks.Go(func() {
+	s.tasks.Go(func() {
 		select {
 		case <-done:
-		case <-w.closing:
+		case <-s.closing:
 		}
 		r.Close()
 	})
@@ -173,48 +171,39 @@ func (w *workspace) drain(r *os.File, out *output) <-chan struct{} {
 }
 
 // watch waits for cmd and shows its output meanwhile.
-func (w *workspace) watch(cmd *exec.Cmd, c call, out *output) {
+func (s *Set) watch(cmd *exec.Cmd, out *output, progress func(string)) {
 	ended := make(chan struct{})
-	w.tasks.Go(func() {
+	s.tasks.Go(func() {
 		defer close(ended)
-		_ = w.cfg.Children.Wait(cmd) // ProcessState says how it ended
+		_ = s.Children.Wait(cmd) // ProcessState says how it ended
 	})
 	look := time.NewTicker(showEvery)
 	defer look.Stop()
-	for shown := int64(0); ; {
+	for shown := ""; ; {
 		select {
 		case <-ended:
 			return
 		case <-look.C:
-			if size := out.size(); size != shown {
-				shown = size
-				text, _ := out.text()
-				c.progress(text)
+			if text, _ := out.text(); text != shown && progress != nil {
+				shown = text
+				progress(text)
 			}
 		}
 	}
 }
 
-// tempFile returns a file without a name.
-func (w *workspace) tempFile() (*os.File, error) {
-	if err := os.MkdirAll(w.cfg.Scratch, 0o700); err != nil {
-		return nil, err
-	}
-	f, err := os.CreateTemp(w.cfg.Scratch, "cwd-")
-	if err != nil {
-		return nil, err
-	}
-	return f, os.Remove(f.Name())
-}
-
 // move makes the directory written in f the working directory, if it is one.
-func (w *workspace) move(f *os.File) {
+func (b *Box) move(f *os.File) {
 	text := make([]byte, 4096)
 	n, _ := f.ReadAt(text, 0) // io.EOF is the rule
-	dir := string(bytes.TrimSuffix(text[:n], []byte("\n")))
-	if info, err := os.Stat(dir); err == nil && info.IsDir() && filepath.IsAbs(dir) {
-		w.cwd = dir
+	if dir := string(bytes.TrimSuffix(text[:n], []byte("\n"))); filepath.IsAbs(dir) && isDir(dir) {
+		b.dir = dir
 	}
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // exitCode is a shell's number for how a process ended: 128 and the signal when it was

@@ -1,6 +1,4 @@
-//go:build unix
-
-package agent
+package tool
 
 import (
 	"context"
@@ -10,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -22,18 +22,18 @@ type writeArgs struct {
 }
 
 // write is the write tool.
-func (w *workspace) write(_ context.Context, args writeArgs) (result, error) {
+func (b *Box) write(_ context.Context, args writeArgs) (Result, error) {
 	if args.Path == "" || args.Content == nil {
-		return result{}, errors.New("path or content is missing")
+		return Result{}, errors.New("path or content is missing")
 	}
-	path := w.resolve(args.Path)
+	path := b.resolve(args.Path)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return result{}, err
+		return Result{}, err
 	}
 	if err := replaceFile(path, *args.Content); err != nil {
-		return result{}, err
+		return Result{}, err
 	}
-	return result{title: w.short(path), output: fmt.Sprintf("Wrote %d bytes to %s.", len(*args.Content), path)}, nil
+	return Result{Title: b.short(path), Output: fmt.Sprintf("Wrote %d bytes to %s.", len(*args.Content), path)}, nil
 }
 
 type editArgs struct {
@@ -44,34 +44,31 @@ type editArgs struct {
 }
 
 // edit is the edit tool.
-func (w *workspace) edit(_ context.Context, args editArgs) (result, error) {
+func (b *Box) edit(_ context.Context, args editArgs) (Result, error) {
 	if args.Path == "" {
-		return result{}, errors.New("path is missing")
+		return Result{}, errors.New("path is missing")
 	}
-	path := w.resolve(args.Path)
+	path := b.resolve(args.Path)
 	f, err := openRegular(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return result{}, fmt.Errorf("%s does not exist%s", path, near(path))
-	}
 	if err != nil {
-		return result{}, err
+		return Result{}, err
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, editLimit+1))
 	if err != nil {
-		return result{}, err
+		return Result{}, err
 	}
 	if len(text) > editLimit {
-		return result{}, fmt.Errorf("%s is larger than %d MiB: change it with a command", path, editLimit>>20)
+		return Result{}, fmt.Errorf("%s is larger than %d MiB: change it with a command", path, editLimit>>20)
 	}
 	changed, n, err := args.apply(string(text))
 	if err != nil {
-		return result{}, fmt.Errorf("%s: %w", path, err)
+		return Result{}, fmt.Errorf("%s: %w", path, err)
 	}
 	if err := replaceFile(path, changed); err != nil {
-		return result{}, err
+		return Result{}, err
 	}
-	return result{title: w.short(path), output: fmt.Sprintf("Replaced %d occurrence(s) in %s.", n, path)}, nil
+	return Result{Title: b.short(path), Output: fmt.Sprintf("Replaced %d occurrence(s) in %s.", n, path)}, nil
 }
 
 // apply returns text with its replacements and how many there are. In a file with CRLF
@@ -106,11 +103,7 @@ func crlf(s string) string {
 func hint(text, old string) string {
 	have, want := trimmedLines(text), trimmedLines(strings.Trim(old, "\r\n"))
 	for i := 0; i+len(want) <= len(have); i++ {
-		same := 0
-		for same < len(want) && have[i+same] == want[same] {
-			same++
-		}
-		if same == len(want) && strings.Join(want, "") != "" {
+		if slices.Equal(have[i:i+len(want)], want) && strings.Join(want, "") != "" {
 			return fmt.Sprintf("; the lines from %d on differ from it only in white space or line ends: read them and copy them exactly", i+1)
 		}
 	}
@@ -127,17 +120,17 @@ func trimmedLines(s string) []string {
 
 // places lists the first lines at which text has s.
 func places(text, s string) string {
-	var lines []string
+	const most = 10
+	between := strings.Split(text, s)
 	line := 1
-	for i := strings.Index(text, s); i >= 0; i = strings.Index(text, s) {
-		if len(lines) == 10 {
-			lines = append(lines, "…")
-			break
-		}
-		line += strings.Count(text[:i], "\n")
-		lines = append(lines, fmt.Sprint(line))
-		line += strings.Count(text[i:i+len(s)], "\n")
-		text = text[i+len(s):]
+	var lines []string
+	for _, before := range between[:min(len(between)-1, most)] {
+		line += strings.Count(before, "\n")
+		lines = append(lines, strconv.Itoa(line))
+		line += strings.Count(s, "\n")
+	}
+	if len(between)-1 > most {
+		lines = append(lines, "…")
 	}
 	return strings.Join(lines, ", ")
 }

@@ -1,6 +1,4 @@
-//go:build unix
-
-package agent
+package tool
 
 import (
 	"bytes"
@@ -27,8 +25,7 @@ type output struct {
 	tail  []byte // the last keepTail bytes after head, and up to as many before them
 	total int64
 	file  *os.File // nil until head and tail do not hold everything
-	name  string
-	err   error // why there is no file
+	err   error    // why the file does not grow
 }
 
 // Write never fails: a command is not to notice what becomes of its output.
@@ -51,26 +48,21 @@ func (o *output) Write(p []byte) (int, error) {
 // spill writes p to the file, after all that came before it.
 func (o *output) spill(p []byte) {
 	if o.file == nil && o.err == nil {
-		if o.err = o.create(); o.err != nil {
-			return
+		if o.file, o.err = createTemp(o.dir, "output-*.txt"); o.err == nil {
+			_, o.err = o.file.Write(slices.Concat(o.head, o.tail))
 		}
-		_, o.err = o.file.Write(slices.Concat(o.head, o.tail))
 	}
 	if o.err == nil && o.total < fileLimit {
 		_, o.err = o.file.Write(p)
 	}
 }
 
-func (o *output) create() error {
-	if err := os.MkdirAll(o.dir, 0o700); err != nil {
-		return err
+// createTemp makes a file in dir, which it makes too when need be.
+func createTemp(dir, pattern string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
 	}
-	f, err := os.CreateTemp(o.dir, "output-*.txt")
-	if err != nil {
-		return err
-	}
-	o.file, o.name = f, f.Name()
-	return nil
+	return os.CreateTemp(dir, pattern)
 }
 
 // close ends the file. What is written later is counted and forgotten.
@@ -98,20 +90,13 @@ func (o *output) text() (text string, cut bool) {
 	if i := bytes.IndexByte(tail, '\n'); i >= 0 && i < len(tail)-1 {
 		tail = tail[i+1:]
 	}
-	where := "the whole output is in " + o.name
+	where := "the rest is lost"
 	switch {
-	case o.name == "":
-		where = "the rest is lost"
-	case o.total > fileLimit:
-		where = fmt.Sprintf("the first %d MiB are in %s", fileLimit>>20, o.name)
+	case o.file != nil && o.total > fileLimit:
+		where = fmt.Sprintf("the first %d MiB are in %s", fileLimit>>20, o.file.Name())
+	case o.file != nil:
+		where = "the whole output is in " + o.file.Name()
 	}
 	note := fmt.Sprintf("\n... [%d of %d bytes left out; %s] ...\n\n", o.total-int64(len(head)+len(tail)), o.total, where)
 	return strings.ToValidUTF8(string(head)+note+string(tail), "\uFFFD"), true
-}
-
-// size is the number of bytes so far.
-func (o *output) size() int64 {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.total
 }

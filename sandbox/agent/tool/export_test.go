@@ -1,4 +1,4 @@
-package agent
+package tool
 
 // Replace is what the edit tool does to a text.
 func Replace(text, old, replacement string, all bool) (string, int, error) {

@@ -1,4 +1,4 @@
-package agent_test
+package tool_test
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"lap/sandbox/agent"
+	"lap/sandbox/agent/tool"
 )
 
 // platform answers one call of the memory API and keeps what it was asked.
@@ -29,25 +29,25 @@ func (p *platform) start(t *testing.T) *fixture {
 	t.Helper()
 	server := httptest.NewServer(p)
 	t.Cleanup(server.Close)
-	return start(t, func(c *agent.Config) { c.PlatformURL = server.URL + "/" })
+	return start(t, func(c *tool.Config) { c.Memory = server.URL + "/memory" })
 }
 
 func TestSaveMemory(t *testing.T) {
 	t.Parallel()
 	p := &platform{status: 201, answer: "{}"}
 	f := p.start(t)
-	got := outcome(f.tool("save_memory", `{"text":"use tabs","tags":["go"],"type":"convention","priority":3,"pinned":true}`))
-	if got != "Saved: use tabs" || p.asked != "POST /api/v1/managed_agents/agents/agent-1/memory" {
+	got := f.outcome("save_memory", `{"text":"use tabs","tags":["go"],"type":"convention","priority":3,"pinned":true}`)
+	if got != "Saved: use tabs" || p.asked != "POST /memory" {
 		t.Errorf("%q, asked %q", got, p.asked)
 	}
 	if want := `{"text":"use tabs","tags":["go"],"type":"convention","priority":3,"pinned":true,"source":"agent"}`; p.carried != want {
 		t.Errorf("body = %s, want %s", p.carried, want)
 	}
 	p.status, p.answer = 400, `{"error":"text is too long"}`
-	if got := outcome(f.tool("save_memory", `{"text":"x"}`)); got != `error: the platform answered 400 Bad Request: {"error":"text is too long"}` {
+	if got := f.outcome("save_memory", `{"text":"x"}`); got != `error: the platform answered 400 Bad Request: {"error":"text is too long"}` {
 		t.Error(got)
 	}
-	if got := outcome(f.tool("save_memory", `{"text":" "}`)); got != "error: text is missing" {
+	if got := f.outcome("save_memory", `{"text":" "}`); got != "error: text is missing" {
 		t.Error(got)
 	}
 }
@@ -70,9 +70,7 @@ func TestMemoryHoldsNoSecrets(t *testing.T) {
 	f := p.start(t)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			f := *f
-			f.t = t
-			if got := outcome(f.tool("save_memory", `{"text":`+quote(tt.text)+`}`)); got != "Saved: "+tt.want {
+			if got := f.outcome("save_memory", `{"text":`+quote(tt.text)+`}`); got != "Saved: "+tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
@@ -83,18 +81,18 @@ func TestSearchMemory(t *testing.T) {
 	t.Parallel()
 	p := &platform{status: 200, answer: `{"data":[{"text":"use tabs","tags":["go","style"],"type":"convention","priority":1,"pinned":false}],"has_more":false}`}
 	f := p.start(t)
-	if got := outcome(f.tool("search_memory", `{"query":"a b","tags":["go"]}`)); got != "- [convention, go, style] use tabs\n" {
+	if got := f.outcome("search_memory", `{"query":"a b","tags":["go"]}`); got != "- [convention, go, style] use tabs\n" {
 		t.Error(got)
 	}
-	if want := "GET /api/v1/managed_agents/agents/agent-1/memory?q=a+b&tag=go"; p.asked != want {
+	if want := "GET /memory?q=a+b&tag=go"; p.asked != want {
 		t.Errorf("asked %q, want %q", p.asked, want)
 	}
 	p.answer = `{"data":[]}`
-	if got := outcome(f.tool("search_memory", `{}`)); got != "Nothing is remembered about that." {
+	if got := f.outcome("search_memory", `{}`); got != "Nothing is remembered about that." {
 		t.Error(got)
 	}
 	p.answer = `<html>`
-	if got := outcome(f.tool("search_memory", `{}`)); !strings.HasPrefix(got, "error: the platform's answer is not JSON") {
+	if got := f.outcome("search_memory", `{}`); !strings.HasPrefix(got, "error: the platform's answer is not JSON") {
 		t.Error(got)
 	}
 }

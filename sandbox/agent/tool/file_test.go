@@ -1,4 +1,4 @@
-package agent_test
+package tool_test
 
 import (
 	"fmt"
@@ -8,16 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"lap/sandbox/agent"
+	"lap/sandbox/agent/tool"
 )
-
-// outcome is what the model sees of a state.
-func outcome(s agent.ToolState) string {
-	if s.Status == "error" {
-		return "error: " + s.Error
-	}
-	return *s.Output
-}
 
 func TestRead(t *testing.T) {
 	t.Parallel()
@@ -30,35 +22,33 @@ func TestRead(t *testing.T) {
 	f.write("latin1.txt", "gr\xfcn\n")
 	f.write("empty.txt", "")
 	f.write("sub/inner.go", "package inner\n")
-	write(t, filepath.Join(f.home, "notes.md"), "at home\n")
-	if err := os.Mkdir(filepath.Join(f.dir, "void"), 0o755); err != nil {
+	write(t, filepath.Join(f.Home, "notes.md"), "at home\n")
+	if err := os.Mkdir(filepath.Join(f.Dir, "void"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	tests := []struct{ name, args, want string }{
 		{"whole file", `{"path":"a.txt"}`, "     1\tone\n     2\ttwo\n     3\t\n     4\tfour\n"},
 		{"part", `{"path":"a.txt","offset":2,"limit":1}`, "     2\ttwo\n\n[more follows: go on with offset 3]"},
-		{"absolute", `{"path":"` + f.dir + `/a.txt","offset":4}`, "     4\tfour\n"},
+		{"absolute", `{"path":"` + f.Dir + `/a.txt","offset":4}`, "     4\tfour\n"},
 		{"home", `{"path":"~/notes.md"}`, "     1\tat home\n"},
 		{"beyond the end", `{"path":"a.txt","offset":9}`, "error: offset 9 is beyond the end: the file has 4 lines"},
-		{"long line", `{"path":"long.txt"}`, "... [line of 5001 bytes]\n     2\tnext\n"},
+		{"long line", `{"path":"long.txt"}`, "... [line of 5000 bytes]\n     2\tnext\n"},
 		{"too many lines", `{"path":"many.txt"}`, "  2000\tline\n\n[more follows: go on with offset 2001]"},
 		{"too many bytes", `{"path":"wide.txt"}`, "[more follows: go on with offset 51]"},
-		{"binary", `{"path":"bin"}`, "is not text: application/octet-stream, 6 bytes"},
+		{"binary", `{"path":"bin"}`, "is not text: application/octet-stream"},
 		{"not utf-8", `{"path":"latin1.txt"}`, "     1\tgr\uFFFDn\n"},
 		{"empty", `{"path":"empty.txt"}`, "(the file is empty)"},
 		{"directory", `{"path":"sub"}`, "inner.go\n"},
 		{"tree", `{"path":"."}`, "many.txt\nsub/\nvoid/\n"},
 		{"empty directory", `{"path":"void"}`, "(the directory is empty)"},
-		{"missing", `{"path":"A.md"}`, "error: " + f.dir + "/A.md does not exist; in the same directory: a.txt"},
+		{"missing", `{"path":"A.md"}`, "error: " + f.Dir + "/A.md does not exist; in the same directory: a.txt"},
 		{"missing directory", `{"path":"no/such"}`, "does not exist; neither does its directory"},
 		{"device", `{"path":"/dev/zero"}`, "not a regular file"},
 		{"no path", `{}`, "error: path is missing"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			f := *f
-			f.t = t
-			if got := outcome(f.tool("read", tt.args)); !strings.Contains(got, tt.want) {
+			if got := f.outcome("read", tt.args); !strings.Contains(got, tt.want) {
 				t.Errorf("read(%s) = %q, want %q", tt.args, got, tt.want)
 			}
 		})
@@ -68,30 +58,30 @@ func TestRead(t *testing.T) {
 func TestWrite(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
-	if got := outcome(f.tool("write", `{"path":"new/dir/a.sh","content":"echo hi\n"}`)); !strings.HasPrefix(got, "Wrote 8 bytes") {
+	if got := f.outcome("write", `{"path":"new/dir/a.sh","content":"echo hi\n"}`); !strings.HasPrefix(got, "Wrote 8 bytes") {
 		t.Error(got)
 	}
-	path := filepath.Join(f.dir, "new/dir/a.sh")
+	path := filepath.Join(f.Dir, "new/dir/a.sh")
 	check(t, path, "echo hi\n", 0o644)
 	if err := os.Chmod(path, 0o751); err != nil {
 		t.Fatal(err)
 	}
-	link := filepath.Join(f.dir, "link")
+	link := filepath.Join(f.Dir, "link")
 	if err := os.Symlink(path, link); err != nil {
 		t.Fatal(err)
 	}
-	f.tool("write", `{"path":"link","content":""}`)
+	f.outcome("write", `{"path":"link","content":""}`)
 	check(t, path, "", 0o751)
 	if target, err := os.Readlink(link); err != nil || target != path {
 		t.Errorf("the link is gone: %v", err)
 	}
-	if got := outcome(f.tool("write", `{"path":"new","content":"x"}`)); !strings.Contains(got, "not a regular file") {
+	if got := f.outcome("write", `{"path":"new","content":"x"}`); !strings.Contains(got, "not a regular file") {
 		t.Error(got)
 	}
-	if got := outcome(f.tool("write", `{"path":"x"}`)); got != "error: path or content is missing" {
+	if got := f.outcome("write", `{"path":"x"}`); got != "error: path or content is missing" {
 		t.Error(got)
 	}
-	if files, err := os.ReadDir(filepath.Join(f.dir, "new/dir")); err != nil || len(files) != 1 {
+	if files, err := os.ReadDir(filepath.Join(f.Dir, "new/dir")); err != nil || len(files) != 1 {
 		t.Errorf("%d files are left: %v", len(files), err)
 	}
 }
@@ -131,11 +121,10 @@ func TestEdit(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			f := *f
-			f.t = t
-			path := f.write("f.txt", tt.before)
+			path := filepath.Join(f.Dir, "f.txt")
+			write(t, path, tt.before)
 			args := fmt.Sprintf(`{"path":"f.txt","old":%s,"new":%s%s}`, quote(tt.old), quote(tt.new), tt.all)
-			if got := outcome(f.tool("edit", args)); !strings.Contains(got, tt.want) {
+			if got := f.outcome("edit", args); !strings.Contains(got, tt.want) {
 				t.Errorf("edit = %q, want %q", got, tt.want)
 			}
 			if tt.after == "" {
@@ -144,10 +133,10 @@ func TestEdit(t *testing.T) {
 			check(t, path, tt.after, 0o600)
 		})
 	}
-	if got := outcome(f.tool("edit", `{"path":"g.txt","old":"a","new":"b"}`)); !strings.Contains(got, "does not exist") {
+	if got := f.outcome("edit", `{"path":"g.txt","old":"a","new":"b"}`); !strings.Contains(got, "does not exist") {
 		t.Error(got)
 	}
-	if got := outcome(f.tool("edit", `{"old":"a","new":"b"}`)); got != "error: path is missing" {
+	if got := f.outcome("edit", `{"old":"a","new":"b"}`); got != "error: path is missing" {
 		t.Error(got)
 	}
 }
@@ -166,7 +155,7 @@ func TestGlobAndGrep(t *testing.T) {
 	for i := range 300 {
 		f.write(fmt.Sprintf("many/%03d.txt", i), "same line\n")
 	}
-	old := filepath.Join(f.dir, "main.go")
+	old := filepath.Join(f.Dir, "main.go")
 	longAgo := time.Unix(1e9, 0)
 	if err := os.Chtimes(old, longAgo, longAgo); err != nil {
 		t.Fatal(err)
@@ -178,7 +167,7 @@ func TestGlobAndGrep(t *testing.T) {
 		{"glob", `{"pattern":"**/*.{md,mod}"}`, "README.md\n", "go"},
 		{"glob", `{"pattern":"node_modules/**/*.go"}`, "node_modules/x/index.go\n", "main.go"},
 		{"glob", `{"pattern":"*.go","path":"pkg"}`, "pkg/util.go\n", "main.go"},
-		{"glob", `{"pattern":"` + f.dir + `/pkg/*.go"}`, "pkg/util.go\n", "main.go"},
+		{"glob", `{"pattern":"` + f.Dir + `/pkg/*.go"}`, "pkg/util.go\n", "main.go"},
 		{"glob", `{"pattern":"*.rs"}`, "No file matches.", "\n"},
 		{"glob", `{"pattern":"*.txt","path":"many"}`, "[100 more: narrow the pattern]", "README"},
 		{"glob", `{"pattern":"a[b"}`, "is not a valid glob", "\n"},
@@ -198,15 +187,13 @@ func TestGlobAndGrep(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.tool+" "+tt.args, func(t *testing.T) {
-			f := *f
-			f.t = t
-			got := outcome(f.tool(tt.tool, tt.args))
+			got := f.outcome(tt.tool, tt.args)
 			if !strings.Contains(got, tt.want) || strings.Contains(got, tt.not) {
 				t.Errorf("got %q, want %q without %q", got, tt.want, tt.not)
 			}
 		})
 	}
-	if got := outcome(f.tool("glob", `{"pattern":"*.go"}`)); !strings.HasSuffix(got, "main.go\n") {
+	if got := f.outcome("glob", `{"pattern":"*.go"}`); !strings.HasSuffix(got, "main.go\n") {
 		t.Errorf("the oldest file is not last: %q", got)
 	}
 }
@@ -218,7 +205,7 @@ func FuzzEdit(f *testing.F) {
 	f.Add("xx", "x", "xx", true)
 	f.Add(" a\n\tb", "a\nb", "", false)
 	f.Fuzz(func(t *testing.T, text, old, replacement string, all bool) {
-		got, n, err := agent.Replace(text, old, replacement, all)
+		got, n, err := tool.Replace(text, old, replacement, all)
 		switch {
 		case err != nil && (got != "" || n != 0):
 			t.Fatalf("an error and a change: %q", got)
