@@ -68,7 +68,7 @@ func newWorld(ctx context.Context) (_ *world, err error) {
 
 // start starts lap serve and waits for its address.
 func (w *world) start(ctx context.Context) error {
-	cmd := exec.CommandContext(ctx, w.binary, "serve", "--listen", "127.0.0.1:0", "--data-dir", filepath.Join(w.dir, "data"), "--log-level", "error")
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), w.binary, "serve", "--listen", "127.0.0.1:0", "--data-dir", filepath.Join(w.dir, "data"), "--log-level", "error")
 	cmd.Env = append(os.Environ(), "MASTER_KEY="+key)
 	talk, err := cmd.StderrPipe()
 	if err != nil {

@@ -51,7 +51,8 @@ func demo(ctx context.Context, schema string, out io.Writer) (err error) {
 		return err
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	serving, stop := context.WithCancel(gctx)
+	// An interrupt ends the tour, which cleans up; only then does the server stop.
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	g.Go(func() error { return srv.Run(serving) })
 	g.Go(func() error {
 		defer stop()

@@ -3,6 +3,8 @@ package db
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"time"
 )
 
@@ -88,8 +90,24 @@ func (s *Store) UpdateAgent(ctx context.Context, id string, edit func(*Agent) er
 	return out, err
 }
 
-// DeleteAgent deletes an agent with its sessions and memories. The error is ErrNotFound.
+// ErrLive says that an agent has sessions that are creating or ready.
+var ErrLive = errors.New("the agent has live sessions")
+
+// DeleteAgent deletes an agent with its sessions and memories. The error is ErrLive, and
+// nothing is changed, when a session of it is creating or ready, and ErrNotFound when
+// there is no such agent.
 func (s *Store) DeleteAgent(ctx context.Context, id string) error {
 	defer s.agents.drop(id)
-	return s.deleteOne(ctx, `DELETE FROM agents WHERE id = ?`, id)
+	return s.tx(ctx, func(t tx) error {
+		var live bool
+		err := t.row(ctx, `SELECT EXISTS (SELECT 1 FROM sessions WHERE agent_id = ? AND status IN ('creating', 'ready'))`,
+			id).Scan(&live)
+		if err != nil {
+			return err
+		}
+		if live {
+			return fmt.Errorf("agent %s: %w", id, ErrLive)
+		}
+		return t.mustChange(ctx, ErrNotFound, `DELETE FROM agents WHERE id = ?`, id)
+	})
 }

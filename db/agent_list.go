@@ -30,8 +30,9 @@ type AgentRow struct {
 }
 
 const (
-	agentFilter = ` FROM agents WHERE (?1 = '' OR contains_fold(name, ?1) OR contains_fold(id, ?1) OR contains_fold(harness_id, ?1))`
-	agentPage   = `SELECT ` + agentColumns + `,
+	agentFilter = ` FROM agents WHERE (?1 = '' OR contains_fold(CAST(name AS BLOB), CAST(?1 AS BLOB))
+	OR contains_fold(CAST(id AS BLOB), CAST(?1 AS BLOB)) OR contains_fold(CAST(harness_id AS BLOB), CAST(?1 AS BLOB)))`
+	agentPage = `SELECT ` + agentColumns + `,
 	(SELECT count(*) FROM sessions s WHERE s.agent_id = agents.id) AS session_count,
 	EXISTS (SELECT 1 FROM sessions s WHERE s.agent_id = agents.id AND s.status IN ('creating', 'ready'))` + agentFilter
 )

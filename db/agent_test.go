@@ -260,11 +260,12 @@ func TestAgentsSearch(t *testing.T) {
 	newAgent(t, s, db.Agent{Name: new("Müller 100%"), HarnessID: "codex"})
 	newAgent(t, s, db.Agent{Name: new(`under_score \ back`), HarnessID: "lap"})
 	newAgent(t, s, db.Agent{HarnessID: "gemini"})
+	newAgent(t, s, db.Agent{Name: new("before\x00After")})
 	tests := []struct {
 		search string
 		want   int
 	}{
-		{"", 3}, {"müller", 1}, {"MÜLLER", 1}, {"%", 1}, {"_", 1}, {`\`, 1}, {"0000-4000", 3}, {"CODEX", 1}, {"nothing", 0}, {"'; --", 0},
+		{"", 4}, {"müller", 1}, {"AFTER", 1}, {"e\x00a", 1}, {"\x00", 1}, {"e\x00x", 0}, {"MÜLLER", 1}, {"%", 1}, {"_", 1}, {`\`, 1}, {"0000-4000", 4}, {"CODEX", 1}, {"nothing", 0}, {"'; --", 0},
 	}
 	for _, tt := range tests {
 		rows, total, err := s.Agents(t.Context(), db.AgentQuery{Search: tt.search, Limit: 10})
@@ -313,6 +314,9 @@ func TestDeleteAgentTakesWhatIsIts(t *testing.T) {
 	agent, skill := newAgent(t, s, db.Agent{}), newSkill(t, s, "s", "c")
 	session := newSession(t, s, agent.ID)
 	memory := newMemory(t, s, agent.ID, db.Memory{})
+	if _, err := s.EndSession(t.Context(), session.ID); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.DeleteAgent(t.Context(), agent.ID); err != nil {
 		t.Fatal(err)
 	}
@@ -324,6 +328,48 @@ func TestDeleteAgentTakesWhatIsIts(t *testing.T) {
 	}
 	if _, err := s.Skill(t.Context(), skill.ID); err != nil {
 		t.Errorf("skill: err = %v, want it to stay", err)
+	}
+}
+
+func TestAgentWithLiveSessionsStays(t *testing.T) {
+	s := openStore(t, config(t))
+	agent := newAgent(t, s, db.Agent{})
+	memory := newMemory(t, s, agent.ID, db.Memory{})
+	ended, failed := newSession(t, s, agent.ID), newSession(t, s, agent.ID)
+	creating, ready := newSession(t, s, agent.ID), newReadySession(t, s, agent.ID)
+	end := func(id string) {
+		t.Helper()
+		if _, err := s.EndSession(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused := func(state string) {
+		t.Helper()
+		if err := s.DeleteAgent(t.Context(), agent.ID); !errors.Is(err, db.ErrLive) || errors.Is(err, db.ErrNotFound) {
+			t.Errorf("%s: err = %v, want ErrLive", state, err)
+		}
+		for _, id := range []string{ended.ID, failed.ID, creating.ID, ready.ID} {
+			if _, err := s.Session(t.Context(), id); err != nil {
+				t.Errorf("%s: session: %v", state, err)
+			}
+		}
+		if _, err := s.Memory(t.Context(), agent.ID, memory.ID); err != nil {
+			t.Errorf("%s: memory: %v", state, err)
+		}
+	}
+	end(ended.ID)
+	if err := s.MarkFailed(t.Context(), failed.ID, 1, "no image"); err != nil {
+		t.Fatal(err)
+	}
+	refused("one creating, one ready")
+	end(creating.ID)
+	refused("one ready")
+	end(ready.ID)
+	if err := s.DeleteAgent(t.Context(), agent.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteAgent(t.Context(), agent.ID); !errors.Is(err, db.ErrNotFound) {
+		t.Errorf("again: err = %v, want ErrNotFound", err)
 	}
 }
 

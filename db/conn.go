@@ -109,6 +109,15 @@ func (t tx) changed(ctx context.Context, query string, args ...any) (int64, erro
 	return res.RowsAffected()
 }
 
+// mustChange is changed whose error is none when no row was changed.
+func (t tx) mustChange(ctx context.Context, none error, query string, args ...any) error {
+	n, err := t.changed(ctx, query, args...)
+	if err == nil && n == 0 {
+		err = none
+	}
+	return err
+}
+
 func (t tx) row(ctx context.Context, query string, args ...any) row {
 	stmt, err := t.prepare(ctx, query)
 	if err != nil {

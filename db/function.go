@@ -1,9 +1,9 @@
 package db
 
 import (
+	"bytes"
 	"database/sql/driver"
 	"fmt"
-	"strings"
 	"sync"
 
 	"modernc.org/sqlite"
@@ -13,18 +13,19 @@ import (
 //
 //	contains_fold(text, needle): 1 when needle occurs in text, letter case of any
 //	script aside. LIKE folds ASCII only and gives % and _ a meaning of their own.
+//	Both are blobs, since the driver cuts text at its first NUL.
 var registerFunctions = sync.OnceValue(func() error {
 	return sqlite.RegisterDeterministicScalarFunction("contains_fold", 2,
 		func(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
-			text, ok := args[0].(string)
+			text, ok := args[0].([]byte)
 			if !ok {
 				return int64(0), nil // NULL contains nothing
 			}
-			needle, ok := args[1].(string)
+			needle, ok := args[1].([]byte)
 			if !ok {
-				return nil, fmt.Errorf("contains_fold: needle is %T, not text", args[1])
+				return nil, fmt.Errorf("contains_fold: needle is %T, not a blob", args[1])
 			}
-			if strings.Contains(strings.ToLower(text), strings.ToLower(needle)) {
+			if bytes.Contains(bytes.ToLower(text), bytes.ToLower(needle)) {
 				return int64(1), nil
 			}
 			return int64(0), nil

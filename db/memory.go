@@ -129,7 +129,7 @@ type MemoryQuery struct {
 }
 
 const memoryFilter = ` FROM memories WHERE agent_id = ?
-	AND (disabled = 0 OR ?) AND (? = '' OR contains_fold(text, ?))
+	AND (disabled = 0 OR ?) AND (? = '' OR contains_fold(CAST(text AS BLOB), CAST(? AS BLOB)))
 	AND NOT EXISTS (SELECT 1 FROM json_each(?) wanted WHERE wanted.value NOT IN (SELECT value FROM json_each(tags)))`
 
 func (q MemoryQuery) args() []any {

@@ -114,24 +114,28 @@ func TestMemoriesFilter(t *testing.T) {
 	newMemory(t, s, agent.ID, db.Memory{Text: "Grün-100%", Tags: []string{"go", "ci"}})
 	newMemory(t, s, agent.ID, db.Memory{Text: "a_b", Tags: []string{"go"}})
 	newMemory(t, s, agent.ID, db.Memory{Text: "off", Tags: []string{"Go"}, Disabled: true})
+	newMemory(t, s, agent.ID, db.Memory{Text: "x\x00After", Tags: []string{"nul"}})
 	newMemory(t, s, other.ID, db.Memory{Text: "foreign"})
 	tests := []struct {
 		name string
 		q    db.MemoryQuery
 		want string
 	}{
-		{"all", db.MemoryQuery{}, "a_b Grün-100%"},
-		{"disabled too", db.MemoryQuery{IncludeDisabled: true}, "off a_b Grün-100%"},
+		{"all", db.MemoryQuery{}, "x\x00After a_b Grün-100%"},
+		{"disabled too", db.MemoryQuery{IncludeDisabled: true}, "x\x00After off a_b Grün-100%"},
 		{"text, letter case aside", db.MemoryQuery{Text: "GRÜN"}, "Grün-100%"},
 		{"percent is literal", db.MemoryQuery{Text: "%"}, "Grün-100%"},
 		{"underscore is literal", db.MemoryQuery{Text: "_"}, "a_b"},
-		{"blank text", db.MemoryQuery{Text: " \t"}, "a_b Grün-100%"},
+		{"text after a NUL", db.MemoryQuery{Text: "AFTER"}, "x\x00After"},
+		{"text with a NUL", db.MemoryQuery{Text: "X\x00a"}, "x\x00After"},
+		{"a NUL, then something else", db.MemoryQuery{Text: "x\x00b"}, ""},
+		{"blank text", db.MemoryQuery{Text: " \t"}, "x\x00After a_b Grün-100%"},
 		{"tag", db.MemoryQuery{Tags: []string{"go"}}, "a_b Grün-100%"},
 		{"tag is exact", db.MemoryQuery{Tags: []string{"g"}}, ""},
 		{"tag minds letter case", db.MemoryQuery{Tags: []string{"GO"}, IncludeDisabled: true}, ""},
 		{"two tags", db.MemoryQuery{Tags: []string{"ci", "go"}}, "Grün-100%"},
 		{"tag and text", db.MemoryQuery{Tags: []string{"go"}, Text: "b"}, "a_b"},
-		{"page", db.MemoryQuery{Offset: 1}, "Grün-100%"},
+		{"page", db.MemoryQuery{Offset: 1}, "a_b Grün-100%"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

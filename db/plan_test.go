@@ -127,7 +127,6 @@ func callSessions(call func(name string, args ...any), agentID string, s db.Sess
 	call("SetPhase", s.ID, s.Generation, "phase", "detail")
 	call("SetContainer", s.ID, s.Generation, "container")
 	call("MarkReady", s.ID, s.Generation, "harness")
-	call("Touch", s.ID)
 	call("NoteFailure", s.ID, "reason")
 	parts := []byte(`[]`)
 	call("BeginTurn", s.ID, parts, "preview")

@@ -21,11 +21,13 @@ const (
 // caller's step belongs to. Whoever gets it must undo what it made for that step.
 var ErrStale = errors.New("the session has moved on")
 
-// A Session is one row of sessions, with its agent's harness.
+// A Session is one row of sessions, with its agent's harness. Lists hold its response as
+// they say.
 type Session struct {
 	ID               string
 	AgentID          string
 	HarnessID        string // of the agent
+	Model            string // the agent's when the session was made
 	Title            *string
 	TitlePreview     *string
 	Status           string
@@ -63,8 +65,8 @@ func (s *Store) CreateSession(ctx context.Context, in NewSession) (Session, erro
 	var out Session
 	err := s.tx(ctx, func(t tx) error {
 		n, err := t.changed(ctx, `INSERT INTO sessions
-			(id, agent_id, title, status, generation, skill_ids, env_names, env_plain, warnings, created_at, creating_since)
-			SELECT ?1, id, ?3, 'creating', 1, ?4, ?5, ?6, ?7, ?8, ?8 FROM agents WHERE id = ?2`,
+			(id, agent_id, model, title, status, generation, skill_ids, env_names, env_plain, warnings, created_at, creating_since)
+			SELECT ?1, id, model, ?3, 'creating', 1, ?4, ?5, ?6, ?7, ?8, ?8 FROM agents WHERE id = ?2`,
 			id, in.AgentID, in.Title, jsonList(in.SkillIDs), jsonList(in.EnvNames), jsonList(in.EnvPlain), jsonList(in.Warnings), now)
 		if err != nil {
 			return err
@@ -72,16 +74,26 @@ func (s *Store) CreateSession(ctx context.Context, in NewSession) (Session, erro
 		if n == 0 {
 			return ErrNotFound
 		}
-		out, err = scanSession(t.row(ctx, selectSession+` WHERE s.id = ?`, id))
+		out, err = scanSession(t.row(ctx, selectSession(wholeResponse)+` WHERE s.id = ?`, id))
 		return err
 	})
 	return out, err
 }
 
-const selectSession = `SELECT s.id, s.agent_id, a.harness_id, s.title, s.title_preview, s.status, s.generation,
-	s.phase, s.phase_detail, s.container_id, s.harness_session_id, s.response, s.failure_reason,
+// What a query reads of a response, which may be large.
+const (
+	wholeResponse = `s.response`
+	listResponse  = `coalesce(s.response_short, s.response)`
+	noResponse    = `NULL`
+)
+
+// selectSession is the start of a query for scanSession.
+func selectSession(response string) string {
+	return `SELECT s.id, s.agent_id, a.harness_id, s.model, s.title, s.title_preview, s.status, s.generation,
+	s.phase, s.phase_detail, s.container_id, s.harness_session_id, ` + response + `, s.failure_reason,
 	s.skill_ids, s.env_names, s.env_plain, s.warnings, s.created_at, s.creating_since, s.last_seen_at, s.stopped_at
 	FROM sessions s JOIN agents a ON a.id = s.agent_id`
+}
 
 func scanSession(r scanner) (Session, error) {
 	var (
@@ -91,7 +103,7 @@ func scanSession(r scanner) (Session, error) {
 		created, creating              int64
 		lastSeen, stopped              sql.NullInt64
 	)
-	err := r.Scan(&s.ID, &s.AgentID, &s.HarnessID, &s.Title, &s.TitlePreview, &s.Status, &s.Generation,
+	err := r.Scan(&s.ID, &s.AgentID, &s.HarnessID, &s.Model, &s.Title, &s.TitlePreview, &s.Status, &s.Generation,
 		&s.Phase, &s.PhaseDetail, &s.ContainerID, &s.HarnessSessionID, &response, &s.FailureReason,
 		&skills, &names, &plain, &warnings, &created, &creating, &lastSeen, &stopped)
 	if err != nil {
@@ -133,7 +145,7 @@ func jsonList(list []string) string {
 
 // Session returns one session, or ErrNotFound.
 func (s *Store) Session(ctx context.Context, id string) (Session, error) {
-	return scanSession(s.r.row(ctx, selectSession+` WHERE s.id = ?`, id))
+	return scanSession(s.r.row(ctx, selectSession(wholeResponse)+` WHERE s.id = ?`, id))
 }
 
 // SessionQuery says which sessions to list.
@@ -144,7 +156,8 @@ type SessionQuery struct {
 	Offset   int
 }
 
-// Sessions returns a page of sessions, newest first, and how many there are in all.
+// Sessions returns a page of sessions, newest first, and how many there are in all. Their
+// responses are cut at 64 KiB of parts.
 func (s *Store) Sessions(ctx context.Context, q SessionQuery) ([]Session, int, error) {
 	where, args := ` WHERE true`, []any{}
 	if q.AgentID != nil {
@@ -157,16 +170,16 @@ func (s *Store) Sessions(ctx context.Context, q SessionQuery) ([]Session, int, e
 	if err := s.r.row(ctx, `SELECT count(*) FROM sessions s`+where, args...).Scan(&total); err != nil {
 		return nil, 0, err
 	}
-	rows, err := s.r.query(ctx, selectSession+where+` ORDER BY s.created_at DESC, s.id LIMIT ? OFFSET ?`,
+	rows, err := s.r.query(ctx, selectSession(listResponse)+where+` ORDER BY s.created_at DESC, s.id LIMIT ? OFFSET ?`,
 		append(args, q.Limit, q.Offset)...)
 	list, err := collect(rows, err, scanSession)
 	return list, total, err
 }
 
 // LiveSessions returns every session in state creating or ready, of one agent or,
-// with an empty id, of all.
+// with an empty id, of all. It leaves out their responses.
 func (s *Store) LiveSessions(ctx context.Context, agentID string) ([]Session, error) {
-	const live = selectSession + ` WHERE s.status IN ('creating', 'ready')`
+	live := selectSession(noResponse) + ` WHERE s.status IN ('creating', 'ready')`
 	if agentID == "" {
 		rows, err := s.r.query(ctx, live)
 		return collect(rows, err, scanSession)

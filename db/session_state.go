@@ -1,8 +1,6 @@
 package db
 
-import (
-	"context"
-)
+import "context"
 
 // Every transition below is one conditional UPDATE that names the state, and where a
 // bring-up writes, the generation it expects. A writer that comes too late gets
@@ -56,7 +54,7 @@ func (s *Store) EndSession(ctx context.Context, id string) (Session, error) {
 		if err != nil {
 			return err
 		}
-		out, err = scanSession(t.row(ctx, selectSession+` WHERE s.id = ?`, id))
+		out, err = scanSession(t.row(ctx, selectSession(wholeResponse)+` WHERE s.id = ?`, id))
 		return err
 	})
 	return out, err
@@ -67,20 +65,9 @@ func (s *Store) NoteFailure(ctx context.Context, id, reason string) error {
 	return s.step(ctx, `UPDATE sessions SET failure_reason = ?2 WHERE id = ?1 AND status = 'ready'`, id, reason)
 }
 
-// Touch notes that a session is in use.
-func (s *Store) Touch(ctx context.Context, id string) error {
-	return s.step(ctx, `UPDATE sessions SET last_seen_at = ?2 WHERE id = ?1 AND status = 'ready'`, id, s.nowMillis())
-}
-
 // step runs one conditional UPDATE.
 func (s *Store) step(ctx context.Context, query string, args ...any) error {
-	return s.tx(ctx, func(t tx) error {
-		n, err := t.changed(ctx, query, args...)
-		if err == nil && n == 0 {
-			err = ErrStale
-		}
-		return err
-	})
+	return s.tx(ctx, func(t tx) error { return t.mustChange(ctx, ErrStale, query, args...) })
 }
 
 // clip cuts text to at most n characters.

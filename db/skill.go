@@ -146,13 +146,7 @@ func (s *Store) DeleteSkill(ctx context.Context, id string) error {
 
 // deleteOne runs a DELETE that must hit a row.
 func (s *Store) deleteOne(ctx context.Context, query string, args ...any) error {
-	return s.tx(ctx, func(t tx) error {
-		n, err := t.changed(ctx, query, args...)
-		if err == nil && n == 0 {
-			err = ErrNotFound
-		}
-		return err
-	})
+	return s.tx(ctx, func(t tx) error { return t.mustChange(ctx, ErrNotFound, query, args...) })
 }
 
 // SkillGiven reports whether one of the agent's live sessions has the skill as its own.

@@ -139,7 +139,8 @@ func TestSkillsReachTheSandbox(t *testing.T) {
 	if status, body := s.rest(t, "PATCH", "/managed_agents/agents/"+agent.ID, `{"model":"scripted/echo"}`); status != 200 {
 		t.Fatal(body)
 	}
-	got := s.sh(t, sess.ID, "cat ~/.claude/skills/pr-reviewer/SKILL.md")
+	next := s.session(t, agent.ID, client.NewSession{}) // a running session keeps its model
+	got := s.sh(t, next.ID, "cat ~/.claude/skills/pr-reviewer/SKILL.md")
 	if want := "---\nname: pr-reviewer\nskill_id: " + skill.ID + "\ndescription: \"reviews\"\n---\n\n# Look twice"; got != want {
 		t.Errorf("SKILL.md is %q, want %q", got, want)
 	}
@@ -150,7 +151,8 @@ func TestModelErrorEndsTheTurnOnly(t *testing.T) {
 	s := serve(t, options{})
 	model := s.script(t, "moody", `
 turns:
-  - error: {status: 400, message: "not today"}
+  - text: "and now"
+    error: {status: 400, message: "not today", times: 1}
 `)
 	agent := s.agent(t, client.NewAgent{Model: model})
 	sess := s.session(t, agent.ID, client.NewSession{})
@@ -158,10 +160,7 @@ turns:
 	if err != nil || !strings.Contains(string(reply.Info.Error), "not today") {
 		t.Errorf("reply %+v, error %v; want info.error", reply, err)
 	}
-	if status, body := s.rest(t, "PATCH", "/managed_agents/agents/"+agent.ID, `{"model":"scripted/echo"}`); status != 200 {
-		t.Fatal(body)
-	}
-	if reply, err := s.Send(t.Context(), sess.ID, "and now"); err != nil || reply.Text() != "and now" {
+	if reply, err := s.Send(t.Context(), sess.ID, "again"); err != nil || reply.Text() != "and now" {
 		t.Errorf("after a model error: %+v, %v", reply, err)
 	}
 }

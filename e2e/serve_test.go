@@ -62,7 +62,7 @@ func TestRefusedToStart(t *testing.T) {
 		"bad encryption key":   {options{env: []string{"ENCRYPTION_KEY=abc"}}, "ENCRYPTION_KEY: needs base64"},
 		"unknown flag":         {options{args: []string{"--port", "1"}}, "unknown flag: --port"},
 		"argument":             {options{args: []string{"now"}}, "unknown command"},
-		"shared directory":     {options{dir: "/tmp"}, "shared with others"},
+		"foreign directory":    {options{dir: ".."}, "not lap's"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if tt.o.dir == "" {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -41,8 +42,8 @@ func inUse(dir, path string) error {
 	return fmt.Errorf("%s is already using %s: stop it, or give this one another --data-dir", holder, dir)
 }
 
-// privateDir makes dir with mode 0700, or gives that mode to a directory that is
-// there, unless it is plainly not one's own.
+// privateDir makes dir with mode 0700, or gives that mode to a directory that is empty
+// or lap's already. Any other directory is somebody else's business.
 func privateDir(dir string) error {
 	info, err := os.Stat(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -54,14 +55,34 @@ func privateDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	home, _ := os.UserHomeDir() // "" is no directory to protect
-	switch {
-	case !info.IsDir():
+	if !info.IsDir() {
 		return fmt.Errorf("--data-dir %s is not a directory", dir)
-	case info.Mode().Perm()&0o002 != 0, dir == home, dir == "/":
-		return fmt.Errorf("--data-dir %s is shared with others: give lap a directory of its own, such as %s", dir, filepath.Join(dir, "lap"))
-	case info.Mode().Perm() == 0o700:
+	}
+	if info.Mode().Perm() == 0o700 {
 		return nil
 	}
+	ours, err := oursAlone(dir)
+	if err != nil {
+		return err
+	}
+	if !ours {
+		return fmt.Errorf("--data-dir %s holds files that are not lap's: give lap a directory of its own, such as %s", dir, filepath.Join(dir, "lap"))
+	}
 	return os.Chmod(dir, 0o700)
+}
+
+// oursAlone reports whether a directory is empty, or has nothing but what lap or its
+// user may have put there.
+func oursAlone(dir string) (bool, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return false, err
+	}
+	known := []string{databaseFile, masterKeyFile, sealKeyFile, lockFile, scriptsDir, "config.json"}
+	for _, e := range entries {
+		if !slices.ContainsFunc(known, func(name string) bool { return strings.HasPrefix(e.Name(), name) }) {
+			return false, nil
+		}
+	}
+	return true, nil
 }

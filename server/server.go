@@ -184,6 +184,9 @@ func (s *Server) drain(ctx context.Context, httpServer *http.Server) error {
 // greetEngine says at start whether sandboxes can be run, and tidies the engine.
 func (s *Server) greetEngine(ctx context.Context) {
 	if err := s.runtime.Ping(ctx); err != nil {
+		if ctx.Err() != nil {
+			return
+		}
 		s.log.WarnContext(ctx, "sessions cannot start", "err", err)
 		return
 	}

@@ -147,10 +147,7 @@ func (a *API) deleteAgent(w http.ResponseWriter, r *http.Request, p httprouter.P
 	if err != nil {
 		return err
 	}
-	if err := a.cfg.Engine.EndAgent(r.Context(), agent.ID); err != nil {
-		return err
-	}
-	if err := a.cfg.Store.DeleteAgent(r.Context(), agent.ID); err != nil {
+	if err := a.cfg.Engine.DeleteAgent(r.Context(), agent.ID); err != nil {
 		return noAgent(err, agent.ID)
 	}
 	return noContent(w)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/julienschmidt/httprouter"
@@ -87,7 +88,10 @@ func (a *API) detachSkill(w http.ResponseWriter, r *http.Request, p httprouter.P
 	if err != nil {
 		return err
 	}
-	q := r.URL.Query()
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil { // a broken id must not remove all
+		return invalid("invalid query: %s", clip(err.Error()))
+	}
 	agent, err = a.cfg.Store.UpdateAgent(r.Context(), agent.ID, func(agent *db.Agent) error {
 		if agent.Prompt == nil {
 			return nil

@@ -28,8 +28,8 @@ type Engine interface {
 	Message(ctx context.Context, sessionID string, parts []json.RawMessage) (json.RawMessage, error)
 	// Messages returns a session's thread, oldest first.
 	Messages(ctx context.Context, sessionID string) ([]json.RawMessage, error)
-	// EndAgent ends every session of an agent.
-	EndAgent(ctx context.Context, agentID string) error
+	// DeleteAgent ends every session of an agent, removes their sandboxes, and deletes it.
+	DeleteAgent(ctx context.Context, agentID string) error
 }
 
 // Config says what an API works with.

@@ -63,8 +63,11 @@ func (e *fakeEngine) Messages(ctx context.Context, id string) ([]json.RawMessage
 	return e.thread, e.fail
 }
 
-func (e *fakeEngine) EndAgent(ctx context.Context, agentID string) error {
+func (e *fakeEngine) DeleteAgent(ctx context.Context, agentID string) error {
 	live, err := e.store.LiveSessions(ctx, agentID)
+	if err != nil {
+		return err
+	}
 	for _, s := range live {
 		if _, err := e.store.EndSession(ctx, s.ID); err != nil {
 			return err
@@ -73,7 +76,7 @@ func (e *fakeEngine) EndAgent(ctx context.Context, agentID string) error {
 		e.ended = append(e.ended, s.ID)
 		e.mu.Unlock()
 	}
-	return err
+	return e.store.DeleteAgent(ctx, agentID)
 }
 
 // last returns what the latest session was asked for with.

@@ -10,6 +10,7 @@ var (
 	ValidHost = validHost
 	Covers    = covers
 	IsBase64  = isBase64
+	Integral  = integral
 )
 
 // TokenAgent returns whom a valid token stands for.

@@ -9,12 +9,17 @@ import (
 )
 
 const (
-	maxIssues  = 20 // in one answer
-	quoteLimit = 60 // characters of what the client sent, repeated to it
+	maxIssues  = 20   // in one answer
+	keptIssues = 1000 // of a body, which may be an array of millions of wrong elements
+	quoteLimit = 60   // characters of what the client sent, repeated to it
 )
 
 // issues collects all that is wrong with a request body.
-type issues struct{ list []issue }
+type issues struct {
+	list     []issue
+	more     int      // how many are not in list
+	mistyped []string // paths of values of a wrong type, of which nothing more is said
+}
 
 type issue struct {
 	rank int // place of the member in the body
@@ -22,6 +27,13 @@ type issue struct {
 }
 
 func (is *issues) add(rank int, path, format string, args ...any) {
+	if len(is.list) == keptIssues {
+		is.more++
+		return
+	}
+	if slices.Contains(is.mistyped, path) {
+		return
+	}
 	is.list = append(is.list, issue{rank, path + ": " + fmt.Sprintf(format, args...)})
 }
 
@@ -35,7 +47,7 @@ func (is *issues) err() error {
 	texts := make([]string, 0, maxIssues+1)
 	for i, one := range is.list {
 		if i == maxIssues {
-			texts = append(texts, fmt.Sprintf("and %d more", len(is.list)-maxIssues))
+			texts = append(texts, fmt.Sprintf("and %d more", len(is.list)-maxIssues+is.more))
 			break
 		}
 		texts = append(texts, one.text)

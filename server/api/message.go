@@ -53,9 +53,11 @@ func turnParts(in *object) []json.RawMessage {
 		return givenParts(in)
 	}
 	parts := userTurn(in.Text("text"), attachments(in, "attachments"))
-	if len(parts) == 0 && in.has("text") {
+	switch {
+	case len(parts) > 0 || in.err() != nil:
+	case in.has("text"):
 		in.fail("text", "must not be empty without attachments")
-	} else if len(parts) == 0 {
+	default:
 		in.missing("text, attachments or parts")
 	}
 	return parts

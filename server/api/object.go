@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 )
@@ -106,7 +105,7 @@ func (o *object) Bool(name string) *bool {
 	}
 	is := v.raw[0] == 't'
 	if !is && v.raw[0] != 'f' {
-		v.fail("must be true or false")
+		v.mistype("true or false")
 		return nil
 	}
 	return &is
@@ -118,11 +117,15 @@ func (o *object) Int(name string, low, high int64) *int64 {
 	if !ok {
 		return nil
 	}
-	n, ok := v.integer()
+	n, ok := integral(string(v.raw))
 	switch {
 	case !ok:
-		v.fail("must be an integer")
+		v.mistype("an integer")
 		return nil
+	case n > maxExact:
+		v.fail("is too large: must be an integer from %d to %d", low, high)
+	case n < -maxExact:
+		v.fail("is too small: must be an integer from %d to %d", low, high)
 	case n < low || n > high:
 		v.fail("must be an integer from %d to %d", low, high)
 	}
@@ -176,37 +179,29 @@ type value struct {
 
 func (v value) fail(format string, args ...any) { v.add(v.rank, v.path, format, args...) }
 
+// mistype notes that the value is not what it must be: true or false, say.
+func (v value) mistype(must string) {
+	v.fail("must be %s", must)
+	if v.more == 0 {
+		v.mistyped = append(v.mistyped, v.path)
+	}
+}
+
 func (v value) isNull() bool { return v.raw[0] == 'n' }
 
 func (v value) text() (string, bool) {
 	if v.raw[0] != '"' {
-		v.fail("must be a string")
+		v.mistype("a string")
 		return "", false
 	}
 	return unquote(v.raw), true
 }
 
-// integer reads a number without a fraction, however it is written, that every JSON
-// reader keeps exact.
-func (v value) integer() (int64, bool) {
-	if n, err := strconv.ParseInt(string(v.raw), 10, 64); err == nil {
-		return n, -maxExact <= n && n <= maxExact
-	}
-	f, err := strconv.ParseFloat(string(v.raw), 64)
-	if err != nil || f != math.Trunc(f) || math.Abs(f) > maxExact {
-		return 0, false
-	}
-	return int64(f), true
-}
-
-// maxExact is the greatest integer up to which a float64 holds every one.
-const maxExact = 1<<53 - 1
-
 // array returns the elements, not nil, of a value that must be an array.
 func (v value) array() []value {
 	list := []value{}
 	if v.raw[0] != '[' {
-		v.fail("must be an array")
+		v.mistype("an array")
 		return list
 	}
 	for raw := range elements(v.raw) {
@@ -228,7 +223,7 @@ func (v value) texts() []string {
 // object returns the value as an object, nil when it is none.
 func (v value) object() *object {
 	if v.raw[0] != '{' {
-		v.fail("must be an object")
+		v.mistype("an object")
 		return nil
 	}
 	return newObject(v.raw, v.path+".", v.rank, v.issues)

@@ -43,7 +43,7 @@ func reply(w http.ResponseWriter, status int, v any) error {
 	if err := e.json.Encode(v); err != nil {
 		return err
 	}
-	writeJSON(w, status, e.buffer.Bytes())
+	writeJSON(w, status, bytes.TrimSuffix(e.buffer.Bytes(), []byte("\n"))) // which Encode adds
 	if e.buffer.Cap() < largeReply {
 		encoders.Put(e)
 	}

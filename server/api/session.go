@@ -1,7 +1,6 @@
 package api
 
 import (
-	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -88,10 +87,7 @@ func (a *API) listSessions(w http.ResponseWriter, r *http.Request, _ httprouter.
 	if err != nil {
 		return err
 	}
-	return reply(w, http.StatusOK, list(p, rows, total, func(s db.Session) sessionReply {
-		s.Response = capResponse(s.Response)
-		return a.sessionReply(s)
-	}))
+	return reply(w, http.StatusOK, list(p, rows, total, a.sessionReply))
 }
 
 // readSession answers GET /sessions/{session_id}, also for a session that has ended.
@@ -126,53 +122,4 @@ func (a *API) stopSession(w http.ResponseWriter, r *http.Request, p httprouter.P
 		ID     string `json:"id"`
 		Status string `json:"status"`
 	}{s.ID, s.Status})
-}
-
-// responseLimit is how many bytes of parts a list shows of a session's response.
-const responseLimit = 64 << 10
-
-// capResponse cuts a response down to what a list shows: parts as long as they fit, the
-// text of the first that does not as far as it fits.
-func capResponse(raw json.RawMessage) json.RawMessage {
-	if len(raw) <= responseLimit {
-		return raw
-	}
-	var whole struct {
-		Info  json.RawMessage   `json:"info,omitempty"`
-		Parts []json.RawMessage `json:"parts"`
-	}
-	if json.Unmarshal(raw, &whole) != nil || len(whole.Info) > responseLimit {
-		whole.Info, whole.Parts = nil, nil // no reply of a harness: nothing to pick from
-	}
-	kept, left := []json.RawMessage{}, responseLimit
-	for _, part := range whole.Parts {
-		if len(part) > left {
-			kept = append(kept, cutPart(part, left)...)
-			break
-		}
-		kept, left = append(kept, part), left-len(part)
-	}
-	whole.Parts = kept
-	short, err := json.Marshal(whole)
-	if err != nil {
-		panic(err) // parts come out of valid JSON
-	}
-	return short
-}
-
-// cutPart returns a text part with at most n bytes of its text, nothing for others.
-func cutPart(raw json.RawMessage, n int) []json.RawMessage {
-	part := struct {
-		Type string `json:"type"`
-		Text string `json:"text"`
-	}{}
-	if json.Unmarshal(raw, &part) != nil || part.Type != "text" { // not one that can be cut
-		return nil
-	}
-	part.Text = strings.ToValidUTF8(part.Text[:min(n, len(part.Text))], "")
-	short, err := json.Marshal(part)
-	if err != nil {
-		panic(err) // strings always encode
-	}
-	return []json.RawMessage{short}
 }

@@ -124,7 +124,7 @@ func TestReadSession(t *testing.T) {
 	if !timestamp.MatchString(r.get("last_seen_at").String()) {
 		t.Errorf("last_seen_at = %s", r.get("last_seen_at"))
 	}
-	if _, err := w.store.BeginTurn(t.Context(), id, json.RawMessage(`[]`), "first"); err != nil {
+	if _, _, err := w.store.BeginTurn(t.Context(), id, json.RawMessage(`[]`), "first"); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.store.CompleteTurn(t.Context(), id, 0, json.RawMessage(`[]`), json.RawMessage(`{"parts":[{"type":"text","text":"<hi>"}]}`), nil); err != nil {
@@ -254,7 +254,7 @@ func TestListShowsShortResponses(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			id := w.newSession(t, w.newAgent(t))
-			if _, err := w.store.BeginTurn(t.Context(), id, json.RawMessage(`[]`), ""); err != nil {
+			if _, _, err := w.store.BeginTurn(t.Context(), id, json.RawMessage(`[]`), ""); err != nil {
 				t.Fatal(err)
 			}
 			if err := w.store.CompleteTurn(t.Context(), id, 0, json.RawMessage(`[]`), json.RawMessage(tt.response), nil); err != nil {

@@ -117,10 +117,15 @@ func TestAttachAndDetach(t *testing.T) {
 	check(w.do(t, "POST", path, `{"skill_id": "`+one+`"}`), "Base prompt.\n\n"+blockOne+"\n\n"+blockTwo)
 	check(w.do(t, "DELETE", path+"?skill_id="+one, nil), "Base prompt.\n\n"+blockTwo)
 	check(w.do(t, "DELETE", path+"?skill_id="+noID, nil), "Base prompt.\n\n"+blockTwo)
-	check(w.do(t, "DELETE", path+"?skill_id=", nil), "Base prompt.\n\n"+blockTwo)
+	for _, query := range []string{"?skill_id=", "?skill_id", "?skill_id=%20", "?skill_id=%09%0A", "?skill_id=&skill_id=" + two, "?x=1&skill_id="} {
+		check(w.do(t, "DELETE", path+query, nil), "Base prompt.\n\n"+blockTwo)
+	}
+	for _, query := range []string{"?skill_id=%zz", "?skill_id=a;b"} {
+		w.do(t, "DELETE", path+query, nil).wantError(t, 400, "invalid query")
+	}
 	check(w.do(t, "POST", path, `{"skill_id": "`+one+`"}`), "Base prompt.\n\n"+blockTwo+"\n\n"+blockOne+" v2")
 	w.do(t, "DELETE", skills+"/"+one, nil).want(t, 204)
-	check(w.do(t, "DELETE", path, nil), "Base prompt.")
+	check(w.do(t, "DELETE", path+"?other=", nil), "Base prompt.")
 	w.do(t, "POST", path, `{"skill_id": "`+one+`"}`).wantError(t, 404, "skill '"+one+"' not found")
 }
 

@@ -201,6 +201,9 @@ func (w *world) send(tb testing.TB, method, path string, body any, header map[st
 	}
 	out := response{status: res.StatusCode, header: res.Header, body: string(text)}
 	checkError(tb, out)
+	if strings.HasSuffix(out.body, "\n") {
+		tb.Errorf("%s %s: the reply ends with a newline", method, path)
+	}
 	return out
 }
 

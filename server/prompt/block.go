@@ -85,12 +85,12 @@ func SkillIDs(prompt string) []string {
 }
 
 // Attach appends a skill block to prompt, unless a block of that id is there: then
-// prompt is returned as it is. Lines of content that look like markers are defused, so
+// prompt is returned as it is. A marker that no newline follows does not count. Lines of content that look like markers are defused, so
 // that content cannot forge blocks.
 func Attach(prompt, id, content string) string {
 	for _, b := range blocks(prompt) {
 		rest := strings.TrimLeft(prompt[b.text:], " \t\r")
-		if b.id == id && (rest == "" || rest[0] == '\n') {
+		if b.id == id && strings.HasPrefix(rest, "\n") {
 			return prompt
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
 	"slices"
 	"time"
 
@@ -19,6 +20,11 @@ var errStalled = errors.New("creating timeout")
 // Create stores a session and begins to bring it up. It returns at once, with the
 // session in state creating. The error is db.ErrNotFound when the agent is gone.
 func (e *Engine) Create(ctx context.Context, agent db.Agent, in NewSession) (db.Session, error) { //nolint:contextcheck // a bring-up outlives the request that asked for it
+	e.births.RLock()
+	defer e.births.RUnlock()
+	if e.ending[agent.ID] > 0 {
+		return db.Session{}, db.ErrNotFound
+	}
 	s, err := e.cfg.Store.CreateSession(ctx, db.NewSession{
 		AgentID: agent.ID, Title: in.Title, SkillIDs: in.SkillIDs,
 		EnvNames: slices.Sorted(maps.Keys(in.Env)), EnvPlain: in.EnvPlain, Warnings: warnings(agent),
@@ -27,7 +33,8 @@ func (e *Engine) Create(ctx context.Context, agent db.Agent, in NewSession) (db.
 		return db.Session{}, err
 	}
 	bctx, cancel := context.WithCancel(e.ctx)
-	l := &live{id: s.ID, agent: s.AgentID, generation: s.Generation, cancel: cancel, bringUp: make(chan struct{})}
+	l := newLive(s)
+	l.cancel, l.bringUp = cancel, make(chan struct{})
 	e.register(l)
 	b := &bringUp{engine: e, live: l, session: s, agent: agent, in: in}
 	started := e.launch(func(context.Context) {
@@ -37,11 +44,14 @@ func (e *Engine) Create(ctx context.Context, agent db.Agent, in NewSession) (db.
 	})
 	if !started {
 		cancel()
-		close(l.bringUp)
-		return db.Session{}, errors.Join(ErrStopping, e.cfg.Store.MarkFailed(ctx, s.ID, s.Generation, ErrStopping.Error()))
+		e.forget(l)
+		return db.Session{}, errors.Join(ErrStopping, e.cfg.Store.MarkFailed(ctx, s.ID, s.Generation, interrupted))
 	}
 	return s, nil
 }
+
+// interrupted is why a session failed whose bring-up ended with lap's process.
+const interrupted = "platform restarted during bring-up: create the session again"
 
 // warnings names what an agent asks for and this lap does not do.
 func warnings(agent db.Agent) []string {
@@ -66,6 +76,7 @@ type bringUp struct {
 	agent    db.Agent
 	in       NewSession
 	progress *progress
+	first    *place // of the initial prompt in the queue of turns; nil: there is none
 }
 
 func (b *bringUp) run(ctx context.Context) {
@@ -78,7 +89,9 @@ func (b *bringUp) run(ctx context.Context) {
 	b.progress.stop()
 	if err == nil {
 		log.InfoContext(ctx, "session ready", "duration", time.Since(began).Round(time.Millisecond))
-		e.launch(func(ctx context.Context) { b.firstPrompt(ctx, log) })
+		if b.first != nil {
+			e.launch(func(ctx context.Context) { b.firstPrompt(ctx, log) })
+		}
 		return
 	}
 	if cause := context.Cause(ctx); errors.Is(cause, errStalled) {
@@ -97,9 +110,9 @@ func (b *bringUp) run(ctx context.Context) {
 // reason is what a user reads in failure_reason.
 func reason(err error) string {
 	if errors.Is(err, context.Canceled) {
-		return "lap was stopped during bring-up: create the session again"
+		return interrupted
 	}
-	return err.Error()
+	return oneLine(err.Error())
 }
 
 // bringUp makes the sandbox and its harness session. What it made on the way is noted
@@ -134,18 +147,15 @@ func (b *bringUp) bringUp(ctx context.Context) error {
 		return err
 	}
 	b.progress.set("pod_running", "")
-	if err := e.connect(b.live, conn); err != nil {
+	client, err := e.connect(b.live, conn)
+	if err != nil {
 		return err
 	}
-	return b.handshake(ctx, boot)
+	return b.handshake(ctx, client, boot)
 }
 
 // handshake boots the guest and creates the harness session.
-func (b *bringUp) handshake(ctx context.Context, boot composition) error {
-	client := b.live.connected()
-	if client == nil {
-		return fmt.Errorf("the sandbox ended at once: %w", sandbox.ErrGone)
-	}
+func (b *bringUp) handshake(ctx context.Context, client *http.Client, boot composition) error {
 	b.progress.set("waiting_harness", "")
 	if err := bootGuest(ctx, client, boot.Boot, func(phase string) { b.progress.set(phase, "") }); err != nil {
 		return err
@@ -161,6 +171,10 @@ func (b *bringUp) handshake(ctx context.Context, boot composition) error {
 	}
 	b.progress.stop() // so that no phase is written after ready
 	b.session.HarnessSessionID = &id
+	if len(b.in.InitialParts) > 0 {
+		p := b.live.turns.join() // before anybody can send a message
+		b.first = &p
+	}
 	return b.engine.cfg.Store.MarkReady(ctx, b.session.ID, b.session.Generation, id)
 }
 
@@ -181,18 +195,19 @@ func (b *bringUp) image() (string, error) {
 	return h.Image, nil
 }
 
-// firstPrompt sends the session's initial prompt, if it has one. A failure is noted,
-// and the session stays ready; a turn that only takes too long is no failure.
+// firstPrompt sends the session's initial prompt. A failure is noted, and the session
+// stays ready; a turn that only takes too long is no failure.
 func (b *bringUp) firstPrompt(ctx context.Context, log *slog.Logger) {
-	if len(b.in.InitialParts) == 0 {
-		return
+	t := &turn{engine: b.engine, live: b.live, parts: b.in.InitialParts}
+	answer, err := b.engine.startTurn(ctx, t, *b.first)
+	if err == nil {
+		err = modelError(answer)
 	}
-	_, err := b.engine.Message(ctx, b.session.ID, b.in.InitialParts)
 	if err == nil || errors.Is(err, ErrStopping) || errors.Is(err, ErrNotReady) || errors.Is(err, context.DeadlineExceeded) {
 		return
 	}
 	log.WarnContext(ctx, "initial prompt failed", "err", err)
-	err = b.engine.cfg.Store.NoteFailure(ctx, b.session.ID, "initial_prompt failed: "+err.Error())
+	err = b.engine.cfg.Store.NoteFailure(ctx, b.session.ID, "initial_prompt failed: "+oneLine(err.Error()))
 	if ignoreStale(err) != nil {
 		log.ErrorContext(ctx, "failure of the initial prompt not noted", "err", err)
 	}

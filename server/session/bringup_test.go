@@ -3,6 +3,7 @@ package session_test
 import (
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 
 	"lap/db"
@@ -65,24 +66,72 @@ func TestStopAtEachStepWins(t *testing.T) {
 	}
 }
 
-func TestAgentDeletedDuringBringUp(t *testing.T) {
+func TestDeletedAgentLeavesNothing(t *testing.T) {
 	w := newWorld(t)
-	gate := make(chan struct{})
-	w.runtime.set(func() { w.runtime.before["create"] = gate })
-	w.create(t, session.NewSession{})
-	if err := w.EndAgent(t.Context(), w.agent.ID); err != nil {
+	stop := make(chan struct{})
+	var creating sync.WaitGroup
+	for range 4 { // sessions are created all the while
+		creating.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					if _, err := w.Create(t.Context(), w.agent, session.NewSession{}); err != nil && !errors.Is(err, db.ErrNotFound) {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	w.ready(t)
+	if err := w.DeleteAgent(t.Context(), w.agent.ID); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.store.DeleteAgent(t.Context(), w.agent.ID); err != nil {
-		t.Fatal(err)
+	if n := w.runtime.count(); n != 0 {
+		t.Errorf("%d sandboxes when the agent is deleted", n)
 	}
-	close(gate)
-	w.stop()
+	close(stop)
+	creating.Wait()
 	if n := w.runtime.count(); n != 0 {
 		t.Errorf("%d sandboxes left", n)
 	}
-	if _, err := w.Create(t.Context(), w.agent, session.NewSession{}); !errors.Is(err, db.ErrNotFound) {
-		t.Errorf("session of a deleted agent: %v", err)
+	if err := w.DeleteAgent(t.Context(), w.agent.ID); !errors.Is(err, db.ErrNotFound) {
+		t.Errorf("deleted again: %v", err)
+	}
+}
+
+func TestInitialPromptComesFirst(t *testing.T) {
+	w := newWorld(t)
+	for range 20 {
+		made := w.create(t, session.NewSession{InitialParts: text("initial")})
+		for {
+			_, err := w.Message(t.Context(), made.ID, text("second"))
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, session.ErrNotReady) {
+				t.Fatal(err)
+			}
+		}
+		if got := strings.Join(w.runtime.box().turns, " "); got != "initial second" {
+			t.Fatalf("the harness saw %q", got)
+		}
+		if _, err := w.Stop(t.Context(), made.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestInitialPromptWithModelError(t *testing.T) {
+	w := newWorld(t)
+	w.runtime.answer(func(string) (int, string) {
+		return 200, `{"info":{"error":{"name":"APIError","data":{"message":"no model today"}}},"parts":[]}`
+	})
+	made := w.create(t, session.NewSession{InitialParts: text("begin")})
+	s := w.until(t, made.ID, func(s db.Session) bool { return s.FailureReason != nil })
+	if s.Status != db.StatusReady || *s.FailureReason != "initial_prompt failed: APIError: no model today" {
+		t.Errorf("session = %+v", s)
 	}
 }
 

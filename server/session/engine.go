@@ -45,6 +45,11 @@ type Engine struct {
 
 	gateway, platform *pipe.Listener
 
+	// births is held for reading while a session is stored and made known in live, so
+	// that who holds it for writing finds every stored session there.
+	births sync.RWMutex
+	ending map[string]int // agents that are being deleted, and by how many calls; guarded by births
+
 	mu   sync.Mutex // guards live
 	live map[string]*live
 }
@@ -54,7 +59,7 @@ func New(ctx context.Context, cfg Config) *Engine {
 	e := &Engine{
 		cfg:     cfg,
 		gateway: pipe.NewListener(), platform: pipe.NewListener(),
-		live: map[string]*live{},
+		live: map[string]*live{}, ending: map[string]int{},
 	}
 	e.ctx, e.stop = context.WithCancel(context.WithoutCancel(ctx))
 	return e
@@ -65,7 +70,10 @@ func New(ctx context.Context, cfg Config) *Engine {
 func (e *Engine) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	serve := func(l *pipe.Listener, h http.Handler) {
-		srv := &http.Server{Handler: h, ConnContext: pipe.ConnContext, ReadHeaderTimeout: time.Minute}
+		srv := &http.Server{
+			Handler: h, ConnContext: pipe.ConnContext, ReadHeaderTimeout: time.Minute, IdleTimeout: 5 * time.Minute,
+			MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(e.cfg.Log.Handler(), slog.LevelDebug),
+		}
 		g.Go(func() error {
 			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 				return err
@@ -80,14 +88,55 @@ func (e *Engine) Run(ctx context.Context) error {
 	serve(e.gateway, e.cfg.Gateway)
 	serve(e.platform, http.HandlerFunc(e.servePlatform))
 	g.Go(func() error { return e.reconcileLoop(ctx) })
+	g.Go(func() error { e.reconnect(ctx); return nil })
 	g.Go(func() error {
 		<-ctx.Done()
 		e.stop()
 		e.closePipes()
-		e.work.Wait()
-		return nil
+		return e.drain(ctx)
 	})
 	return g.Wait()
+}
+
+// drainTimeout bounds how long a stop waits for work that does not end, such as a call
+// to an engine that hangs. What it leaves is put right by the next start.
+const drainTimeout = 15 * time.Second
+
+func (e *Engine) drain(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() { e.work.Wait(); close(done) }()
+	late := time.NewTimer(drainTimeout)
+	defer late.Stop()
+	select {
+	case <-done:
+	case <-late.C:
+		e.cfg.Log.WarnContext(ctx, "some work did not end in time; the next start puts right what it leaves")
+	}
+	return nil
+}
+
+// reconnect opens the pipes of ready sessions, so that sandboxes which went on without
+// lap reach it again.
+func (e *Engine) reconnect(ctx context.Context) {
+	sessions, err := e.cfg.Store.LiveSessions(ctx, "")
+	if err != nil {
+		e.cfg.Log.WarnContext(ctx, "sandboxes not connected", "err", err)
+		return
+	}
+	var g errgroup.Group
+	g.SetLimit(8)
+	for _, s := range sessions {
+		if s.Status != db.StatusReady {
+			continue
+		}
+		g.Go(func() error {
+			if _, err := e.client(ctx, e.adopt(s), deref(s.ContainerID)); err != nil && ctx.Err() == nil {
+				e.cfg.Log.WarnContext(ctx, "sandbox not connected", "session", s.ID, "err", err)
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // always nil
 }
 
 // servePlatform answers a sandbox as its own agent, whatever the request claims.
@@ -116,6 +165,6 @@ func (e *Engine) closePipes() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, l := range e.live {
-		l.disconnect()
+		l.conn.close()
 	}
 }

@@ -33,8 +33,10 @@ type fakeRuntime struct {
 	fail   map[string]error         // by step: ensure, create, start, dial
 	before map[string]chan struct{} // a step waits until its channel is closed
 
-	turn  func(text string) (status int, body string) // the harness; guarded by mu too
-	steps int                                         // messages that one turn adds to the thread
+	turn   func(text string) (status int, body string) // the harness; guarded by mu too
+	broken bool                                        // pipes end at once
+	abort  func()                                      // what an abort does; guarded by mu too
+	steps  int                                         // messages that one turn adds to the thread
 }
 
 type fakeBox struct {
@@ -42,6 +44,9 @@ type fakeBox struct {
 	boot   sandbox.Boot
 	turns  []string // texts, in the order in which the harness saw them
 	thread []string // text of each message
+	aborts int
+	parts  []int  // how many each turn had
+	model  string // of the last turn
 	pipes  []*pipe.Guest
 }
 
@@ -111,6 +116,10 @@ func (r *fakeRuntime) open(id string) (io.ReadWriteCloser, error) {
 		return nil, sandbox.ErrGone
 	}
 	host, guest := net.Pipe()
+	if r.broken {
+		_ = guest.Close()
+		return host, nil
+	}
 	p, err := pipe.NewGuest(guest)
 	if err != nil {
 		return nil, err
@@ -138,13 +147,16 @@ func (r *fakeRuntime) guest(box *fakeBox) http.Handler {
 	})
 	mux.HandleFunc("POST /harness/session", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"id":"ses_1"}`) })
 	mux.HandleFunc("POST /harness/session/ses_1/message", func(w http.ResponseWriter, req *http.Request) {
-		var in struct{ Parts []struct{ Text string } }
+		var in struct {
+			Model struct{ ModelID string }
+			Parts []struct{ Text string }
+		}
 		if err := json.NewDecoder(req.Body).Decode(&in); err != nil {
 			r.t.Error(err)
 		}
 		text := in.Parts[len(in.Parts)-1].Text
 		r.mu.Lock()
-		box.turns = append(box.turns, text)
+		box.turns, box.parts, box.model = append(box.turns, text), append(box.parts, len(in.Parts)), in.Model.ModelID
 		for range r.steps {
 			box.thread = append(box.thread, text)
 		}
@@ -153,6 +165,15 @@ func (r *fakeRuntime) guest(box *fakeBox) http.Handler {
 		status, body := turn(text)
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, body)
+	})
+	mux.HandleFunc("POST /harness/session/ses_1/abort", func(w http.ResponseWriter, _ *http.Request) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		box.aborts++
+		if r.abort != nil {
+			r.abort()
+		}
+		_, _ = io.WriteString(w, "true")
 	})
 	mux.HandleFunc("GET /harness/session/ses_1/message", func(w http.ResponseWriter, req *http.Request) {
 		r.mu.Lock()
@@ -229,7 +250,8 @@ type world struct {
 	*session.Engine
 	store   *db.Store
 	runtime *fakeRuntime
-	path    string // of the database
+	path    string        // of the database
+	limit   time.Duration // of a turn
 	agent   db.Agent
 	stop    func()
 }
@@ -249,7 +271,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{store: store, path: path, runtime: newFakeRuntime(t)}
+	w := &world{store: store, path: path, limit: time.Minute, runtime: newFakeRuntime(t)}
 	if w.agent, err = store.CreateAgent(t.Context(), db.Agent{Model: "vendor/model", HarnessID: sandbox.HarnessLap, Branch: "main"}); err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +291,7 @@ func (w *world) start(t *testing.T) {
 	w.Engine = session.New(t.Context(), session.Config{
 		Store: w.store, Runtime: w.runtime, BaseURL: "https://lap.example.com",
 		Gateway: http.NotFoundHandler(), Platform: func(string, string) http.Handler { return http.NotFoundHandler() },
-		StartTimeout: time.Minute, TurnTimeout: time.Minute, Reconcile: time.Hour, Log: slog.New(slog.DiscardHandler),
+		StartTimeout: time.Minute, TurnTimeout: w.limit, Reconcile: time.Hour, Log: slog.New(slog.DiscardHandler),
 	})
 	if err := w.Recover(t.Context()); err != nil {
 		t.Fatal(err)

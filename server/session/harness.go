@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 
 	"lap/sandbox"
 )
@@ -69,14 +70,19 @@ func send(ctx context.Context, client *http.Client, method, path string, body an
 	return res, nil
 }
 
-// bootGuest tells a fresh guest whose session it runs, passing its phases on.
+// guestPhases are the phases that a guest may report, in the order in which they come.
+var guestPhases = []string{"injecting_files", "cloning_repo", "installing_deps", "harness_listening"}
+
+// bootGuest tells a fresh guest whose session it runs, passing its phases on. What
+// answers may be anything: a phase counts only once, and forward.
 func bootGuest(ctx context.Context, client *http.Client, b sandbox.Boot, phase func(string)) error {
 	res, err := send(ctx, client, http.MethodPost, "/boot", b)
 	if err != nil {
 		return err
 	}
 	defer res.Body.Close()
-	lines := bufio.NewScanner(res.Body)
+	reached := -1
+	lines := bufio.NewScanner(res.Body) // a line is at most 64 KiB
 	for lines.Scan() {
 		var ev sandbox.BootEvent
 		if err := json.Unmarshal(lines.Bytes(), &ev); err != nil {
@@ -87,7 +93,9 @@ func bootGuest(ctx context.Context, client *http.Client, b sandbox.Boot, phase f
 			return errors.New("boot: " + ev.Error)
 		case ev.Done:
 			return nil
-		case ev.Phase != "":
+		}
+		if at := slices.Index(guestPhases, ev.Phase); at > reached {
+			reached = at
 			phase(ev.Phase)
 		}
 	}

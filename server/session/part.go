@@ -26,6 +26,36 @@ func preamble(text string) json.RawMessage {
 	return b
 }
 
+// modelError is the error that a reply tells of, or nil.
+func modelError(answer json.RawMessage) error {
+	var m struct {
+		Info struct {
+			Error *struct {
+				Name string `json:"name"`
+				Data struct {
+					Message string `json:"message"`
+				} `json:"data"`
+			} `json:"error"`
+		} `json:"info"`
+	}
+	if err := json.Unmarshal(answer, &m); err != nil || m.Info.Error == nil {
+		return err
+	}
+	return fmt.Errorf("%s: %s", m.Info.Error.Name, m.Info.Error.Data.Message)
+}
+
+// maxReason is how many characters of an error a user is shown.
+const maxReason = 2000
+
+// oneLine is text on one line, cut at maxReason.
+func oneLine(text string) string {
+	line := []rune(strings.Join(strings.Fields(text), " "))
+	if len(line) > maxReason {
+		line = append(line[:maxReason-1], '…')
+	}
+	return string(line)
+}
+
 // preview is the first text of a user turn on one line, or "" when it has none.
 func preview(parts []json.RawMessage) string {
 	for _, raw := range parts {

@@ -36,7 +36,7 @@ func (e *Engine) Recover(ctx context.Context) error {
 		if s.Status != db.StatusCreating {
 			continue
 		}
-		err := e.cfg.Store.MarkFailed(ctx, s.ID, s.Generation, "platform restarted during bring-up: create the session again")
+		err := e.cfg.Store.MarkFailed(ctx, s.ID, s.Generation, interrupted)
 		if ignoreStale(err) != nil {
 			return err
 		}

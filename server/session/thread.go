@@ -63,7 +63,7 @@ func (e *Engine) thread(ctx context.Context, l *live, s db.Session, limit int) (
 	if err != nil {
 		return nil, err
 	}
-	path := "/harness/session/" + deref(s.HarnessSessionID) + "/message"
+	path := harnessPath(s, "/message")
 	if limit > 0 {
 		path += "?limit=" + strconv.Itoa(limit)
 	}

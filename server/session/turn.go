@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"time"
 
 	"lap/db"
@@ -13,8 +14,12 @@ import (
 	"lap/server/prompt"
 )
 
-// settle bounds the writes that end a turn whose own time is over.
-const settle = 10 * time.Second
+const (
+	// settle bounds the writes that end a turn whose own time is over.
+	settle = 10 * time.Second
+	// abortTimeout bounds how long a harness may take to end a turn.
+	abortTimeout = 5 * time.Second
+)
 
 // Message sends one user turn and returns the harness's reply, {"info", "parts"}, when
 // the turn is over. Turns of one session run one at a time, in the order in which they
@@ -26,35 +31,8 @@ func (e *Engine) Message(ctx context.Context, id string, parts []json.RawMessage
 	if err != nil {
 		return nil, err
 	}
-	type outcome struct {
-		reply json.RawMessage
-		err   error
-	}
-	t := &turn{engine: e, live: e.adopt(s), parts: parts}
-	place := t.live.turns.join()
-	over := make(chan outcome, 1)
-	started := e.launch(func(ctx context.Context) {
-		defer place.leave()
-		ctx, cancel := context.WithTimeout(ctx, e.cfg.TurnTimeout)
-		defer cancel()
-		select {
-		case <-place.turn:
-			reply, err := t.run(ctx)
-			over <- outcome{reply, err}
-		case <-ctx.Done():
-			over <- outcome{nil, e.ended(ctx)}
-		}
-	})
-	if !started {
-		place.leave()
-		return nil, ErrStopping
-	}
-	select {
-	case o := <-over:
-		return o.reply, o.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	l := e.adopt(s)
+	return e.startTurn(ctx, &turn{engine: e, live: l, parts: parts}, l.turns.join())
 }
 
 // ready returns a session that takes messages.
@@ -72,14 +50,6 @@ func (e *Engine) ready(ctx context.Context, id string) (db.Session, error) {
 	return s, nil
 }
 
-// ended says why a turn's context ended.
-func (e *Engine) ended(ctx context.Context) error {
-	if e.ctx.Err() != nil {
-		return ErrStopping
-	}
-	return fmt.Errorf("%w: no reply within %s: %w", ErrHarness, e.cfg.TurnTimeout, context.Cause(ctx))
-}
-
 // A turn is one user message on its way.
 type turn struct {
 	engine *Engine
@@ -87,46 +57,92 @@ type turn struct {
 	parts  []json.RawMessage
 }
 
+// startTurn runs t when it is its turn, as part of the engine, and waits for it.
+func (e *Engine) startTurn(ctx context.Context, t *turn, p place) (json.RawMessage, error) {
+	type outcome struct {
+		reply json.RawMessage
+		err   error
+	}
+	over := make(chan outcome, 1)
+	started := e.launch(func(ctx context.Context) {
+		defer p.leave()
+		ctx, cancel := context.WithTimeout(ctx, e.cfg.TurnTimeout)
+		defer cancel()
+		select {
+		case <-p.turn:
+			reply, err := t.run(ctx)
+			over <- outcome{reply, err}
+		case <-ctx.Done():
+			over <- outcome{nil, e.ended()}
+		}
+	})
+	if !started {
+		p.leave()
+		return nil, ErrStopping
+	}
+	select {
+	case o := <-over:
+		return o.reply, o.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// ended says why a turn's context has ended.
+func (e *Engine) ended() error {
+	if e.ctx.Err() != nil {
+		return ErrStopping
+	}
+	return fmt.Errorf("%w: no reply within %s: %w", ErrHarness, e.cfg.TurnTimeout, context.DeadlineExceeded)
+}
+
 // run carries the turn out. Its session may have changed while it waited.
 func (t *turn) run(ctx context.Context) (json.RawMessage, error) {
 	e := t.engine
 	s, err := e.ready(ctx, t.live.id)
 	if err != nil {
-		return nil, err
-	}
-	agent, err := e.cfg.Store.Agent(ctx, s.AgentID)
-	if err != nil {
+		e.forget(t.live)
 		return nil, err
 	}
 	stored, err := withoutImages(t.parts)
 	if err != nil {
 		return nil, err
 	}
-	seq, err := e.cfg.Store.BeginTurn(ctx, s.ID, stored, preview(t.parts))
+	seq, first, err := e.cfg.Store.BeginTurn(ctx, s.ID, stored, preview(t.parts))
 	if errors.Is(err, db.ErrStale) {
 		return nil, ErrNotReady
 	} else if err != nil {
 		return nil, err
 	}
 	parts := t.parts
-	if seq == 0 {
+	if first {
 		parts = append([]json.RawMessage{preamble(prompt.Preamble(s.ID, e.cfg.BaseURL))}, parts...)
 	}
-	reply, err := e.exchange(ctx, t.live, s, agent.Model, parts)
+	reply, err := e.exchange(ctx, t.live, s, parts)
 	if err != nil {
 		return nil, t.fail(ctx, s, seq, err)
 	}
+	return reply.whole, t.complete(ctx, s, seq, reply)
+}
+
+// complete stores the reply, and what the turn added to the thread.
+func (t *turn) complete(ctx context.Context, s db.Session, seq int64, r reply) error {
+	e := t.engine
 	tail, err := e.tail(ctx, t.live, s)
 	if err != nil { // the reply is what matters; the next turn stores what is missing
 		e.cfg.Log.WarnContext(ctx, "thread not stored", "session", s.ID, "err", err)
 	}
-	if err := e.cfg.Store.CompleteTurn(ctx, s.ID, seq, reply.parts, reply.whole, tail); err != nil {
-		return nil, err
+	err = e.cfg.Store.CompleteTurn(ctx, s.ID, seq, r.parts, r.whole, tail)
+	switch {
+	case errors.Is(err, db.ErrStale): // the agent was deleted meanwhile
+		return ErrNotReady
+	case err != nil:
+		return err
 	}
 	if len(tail) > 0 { // the next turn need not look further back
 		t.live.stored = tail[len(tail)-1].ID
 	}
-	return reply.whole, nil
+	return nil
 }
 
 // A reply is what a harness answered to a turn.
@@ -136,17 +152,21 @@ type reply struct {
 }
 
 // exchange sends the turn to the harness, once, and waits for its reply.
-func (e *Engine) exchange(ctx context.Context, l *live, s db.Session, modelName string, parts []json.RawMessage) (reply, error) {
+func (e *Engine) exchange(ctx context.Context, l *live, s db.Session, parts []json.RawMessage) (reply, error) {
 	client, err := e.client(ctx, l, deref(s.ContainerID))
 	if err != nil {
 		return reply{}, err
 	}
-	path := "/harness/session/" + deref(s.HarnessSessionID) + "/message"
-	answer, err := call(ctx, client, http.MethodPost, path, prompted{Model: gatewayModel(modelName), Parts: parts})
+	answer, err := call(ctx, client, http.MethodPost, harnessPath(s, "/message"), prompted{Model: gatewayModel(s.Model), Parts: parts})
 	if err != nil {
 		return reply{}, err
 	}
 	return parseReply(answer)
+}
+
+// harnessPath is a path of the session inside its harness.
+func harnessPath(s db.Session, path string) string {
+	return "/harness/session/" + url.PathEscape(deref(s.HarnessSessionID)) + path
 }
 
 func parseReply(answer []byte) (reply, error) {
@@ -163,26 +183,45 @@ func parseReply(answer []byte) (reply, error) {
 }
 
 // fail records a turn that got no reply and returns what its sender is told. A turn
-// that the harness refused is over; one that was interrupted stays pending.
+// that the harness refused, or that took too long, is over; one that was interrupted
+// stays pending.
 func (t *turn) fail(ctx context.Context, s db.Session, seq int64, cause error) error {
 	e := t.engine
 	if e.ctx.Err() != nil {
 		return ErrStopping
 	}
-	told := fmt.Errorf("%w: %w", ErrHarness, cause)
-	if ctx.Err() != nil {
-		told = e.ended(ctx)
-	}
+	late := ctx.Err() != nil
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settle)
 	defer cancel()
 	var refused *statusError
 	switch {
+	case late:
+		return errors.Join(e.ended(), e.abort(ctx, t.live, s), ignoreStale(e.cfg.Store.FailTurn(ctx, s.ID, seq)))
 	case errors.As(cause, &refused):
-		return errors.Join(told, ignoreStale(e.cfg.Store.FailTurn(ctx, s.ID, seq)))
+		return errors.Join(fmt.Errorf("%w: %w", ErrHarness, cause), ignoreStale(e.cfg.Store.FailTurn(ctx, s.ID, seq)))
 	case errors.Is(cause, sandbox.ErrGone):
-		return errors.Join(told, e.lose(ctx, t.live, s))
+		return errors.Join(fmt.Errorf("%w: the sandbox is gone", ErrHarness), e.lose(ctx, t.live, s))
 	}
-	return told
+	if now, err := e.cfg.Store.Session(ctx, s.ID); err != nil || now.Status != db.StatusReady {
+		return fmt.Errorf("%w: the session was stopped", ErrHarness)
+	}
+	var call *url.Error
+	if errors.As(cause, &call) { // its URL means nothing outside
+		cause = call.Err
+	}
+	return fmt.Errorf("%w: the connection to the sandbox broke off: %w", ErrHarness, cause)
+}
+
+// abort ends what the harness is doing for a session.
+func (e *Engine) abort(ctx context.Context, l *live, s db.Session) error {
+	ctx, cancel := context.WithTimeout(ctx, abortTimeout)
+	defer cancel()
+	client, err := e.client(ctx, l, deref(s.ContainerID))
+	if err != nil {
+		return err
+	}
+	_, err = call(ctx, client, http.MethodPost, harnessPath(s, "/abort"), struct{}{})
+	return err
 }
 
 // lose ends a session whose sandbox is gone.

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"lap/db"
 	"lap/server/session"
@@ -222,6 +224,100 @@ func TestRestartedEngineGoesOn(t *testing.T) {
 	}
 	if got := strings.Join(w.runtime.box().turns, " "); got != "one two" {
 		t.Errorf("the harness saw %q", got)
+	}
+}
+
+func TestTurnThatTakesTooLongIsAborted(t *testing.T) {
+	w := newWorld(t)
+	w.stop()
+	w.limit = 300 * time.Millisecond
+	w.start(t)
+	s := w.ready(t)
+	aborted := make(chan struct{})
+	w.runtime.set(func() { w.runtime.abort = func() { close(aborted) } })
+	w.runtime.answer(func(string) (int, string) { <-aborted; return 200, `{"parts":[]}` })
+	if _, err := w.Message(t.Context(), s.ID, text("slow")); !errors.Is(err, session.ErrHarness) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error = %v", err)
+	}
+	if turns := w.turns(t, s.ID); !strings.Contains(turns, "user failed") {
+		t.Errorf("turns:\n%s", turns)
+	}
+	w.runtime.answer(func(string) (int, string) { return 200, `{"parts":[]}` })
+	if _, err := w.Message(t.Context(), s.ID, text("next")); err != nil {
+		t.Errorf("the next turn: %v", err)
+	}
+}
+
+func TestManyNeedThePipeAtOnce(t *testing.T) {
+	w := newWorld(t)
+	s := w.ready(t)
+	w.stop()
+	w.runtime.set(func() { w.runtime.boxes[*s.ContainerID].pipes = nil })
+	w.start(t)
+	var readers sync.WaitGroup
+	for range 20 {
+		readers.Go(func() {
+			if _, err := w.Messages(t.Context(), s.ID); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	readers.Wait()
+	if n := len(w.runtime.box().pipes); n != 1 {
+		t.Errorf("%d pipes were opened, want 1", n)
+	}
+}
+
+func TestPipeThatEndsAtOnce(t *testing.T) {
+	w := newWorld(t)
+	s := w.ready(t)
+	w.runtime.set(func() {
+		for _, p := range w.runtime.boxes[*s.ContainerID].pipes {
+			_ = p.Close()
+		}
+		w.runtime.broken = true
+	})
+	for range 50 {
+		if _, err := w.Message(t.Context(), s.ID, text("x")); !errors.Is(err, session.ErrHarness) {
+			t.Fatalf("error = %v", err)
+		}
+	}
+	w.runtime.set(func() { w.runtime.broken = false })
+	if _, err := w.Message(t.Context(), s.ID, text("x")); err != nil {
+		t.Errorf("when pipes last again: %v", err)
+	}
+}
+
+func TestPreambleComesWithTheFirstTurnThatWorks(t *testing.T) {
+	w := newWorld(t)
+	s := w.ready(t)
+	w.runtime.answer(func(string) (int, string) { return 400, `{}` })
+	if _, err := w.Message(t.Context(), s.ID, text("bad")); err == nil {
+		t.Fatal("no error")
+	}
+	w.runtime.answer(func(string) (int, string) { return 200, `{"parts":[]}` })
+	for range 2 {
+		if _, err := w.Message(t.Context(), s.ID, text("good")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := fmt.Sprint(w.runtime.box().parts); got != "[2 2 1]" {
+		t.Errorf("parts of each turn: %s", got)
+	}
+}
+
+func TestModelStaysThatOfTheSession(t *testing.T) {
+	w := newWorld(t)
+	s := w.ready(t)
+	_, err := w.store.UpdateAgent(t.Context(), w.agent.ID, func(a *db.Agent) error { a.Model = "other"; return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Message(t.Context(), s.ID, text("x")); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.runtime.box().model; got != "vendor/model" {
+		t.Errorf("the turn went to %q", got)
 	}
 }
 

@@ -39,6 +39,7 @@ CREATE INDEX agents_by_created ON agents (created_at, id);
 CREATE TABLE sessions (
   id                 TEXT    NOT NULL PRIMARY KEY,
   agent_id           TEXT    NOT NULL REFERENCES agents (id) ON DELETE CASCADE,
+  model              TEXT    NOT NULL, -- the agent's when the session was made
   title              TEXT,
   title_preview      TEXT,             -- from the first user text, at most 60 characters
   status             TEXT    NOT NULL CHECK (status IN ('creating', 'ready', 'failed', 'dead')),
@@ -47,7 +48,6 @@ CREATE TABLE sessions (
   phase_detail       TEXT,             -- at most 500 characters
   container_id       TEXT,             -- the engine's id of the sandbox
   harness_session_id TEXT,             -- the session's id inside the harness
-  response           TEXT,             -- JSON: the latest reply of the agent
   failure_reason     TEXT,
   skill_ids          TEXT    NOT NULL, -- JSON array: extra skills of this session
   env_names          TEXT    NOT NULL, -- JSON array: names of per-session env_vars; values are never stored
@@ -56,7 +56,9 @@ CREATE TABLE sessions (
   created_at         INTEGER NOT NULL,
   creating_since     INTEGER NOT NULL, -- last entry into creating
   last_seen_at       INTEGER,          -- last activity
-  stopped_at         INTEGER
+  stopped_at         INTEGER,
+  response_short     TEXT,             -- JSON: response as lists show it, NULL when it is short already
+  response           TEXT              -- JSON: the latest reply of the agent; last, so that other columns are read without it
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX sessions_by_created ON sessions (created_at, id);
 CREATE INDEX sessions_by_agent   ON sessions (agent_id, created_at, id);
