@@ -56,7 +56,7 @@ func TestStrangersLearnNothing(t *testing.T) {
 		}
 		for _, route := range routes {
 			r := w.send(t, route[0], route[1], nil, header)
-			if r.status != http.StatusUnauthorized || strings.TrimSpace(r.body) != `{"error":"unauthorized"}` {
+			if r.status != http.StatusUnauthorized || r.body != `{"error":"unauthorized"}` {
 				t.Errorf("%s %s with %q: %d %s", route[0], route[1], credential, r.status, r.body)
 			}
 		}

@@ -15,12 +15,11 @@ import (
 )
 
 const (
-	maxBody = 64 << 20  // bytes of one request
-	maxHeld = 192 << 20 // bytes of all requests of one sandbox at a time
+	maxBody = 96 << 20  // bytes of one request: ten images of 5 MiB are 67 MiB of base64
+	maxHeld = 256 << 20 // bytes of all requests of one sandbox at a time
 	freely  = 64 << 10  // bytes of a request that are not counted
 
-	maxScripted  = 16 << 20 // bytes of one request for a scripted model
-	scriptedCost = 8        // bytes of memory that answering takes, for each byte of the request
+	scriptedCost = 8 // bytes of memory that a scripted model takes, for each byte beside images
 )
 
 // memory counts what the bodies of a sandbox's requests hold, so that one sandbox
@@ -65,7 +64,7 @@ func (m *memory) read(w http.ResponseWriter, r *http.Request) (*body, error) {
 	b := &body{owner: pipe.Owner(r.Context()), memory: m}
 	src := http.MaxBytesReader(w, r.Body, maxBody)
 	for {
-		if len(b.data) == cap(b.data) && !b.grow() {
+		if len(b.data) == cap(b.data) && !b.grow(r.ContentLength) {
 			b.release()
 			return nil, errBusy
 		}
@@ -81,10 +80,15 @@ func (m *memory) read(w http.ResponseWriter, r *http.Request) (*body, error) {
 	}
 }
 
-// grow makes room, or reports that the sandbox may not have more.
-func (b *body) grow() bool {
+// grow makes room, or reports that the sandbox may not have more. Once a body has shown
+// to be a large one, that is as much as it was announced to be; -1 is unknown.
+func (b *body) grow(announced int64) bool {
 	more := max(freely, cap(b.data)/2)
 	if cap(b.data) > 0 {
+		if rest := announced + 1 - int64(cap(b.data)); rest > 0 { // 1: to see the end without growing
+			more = int(min(rest, maxBody))
+		}
+		more = max(1, min(more, maxBody+1-cap(b.data)))
 		if !b.memory.take(b.owner, more) {
 			return false
 		}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -74,16 +75,16 @@ func TestBodyLimit(t *testing.T) {
 		status           int
 		text             string
 	}{
-		{"as large as may be", "/v1/chat/completions", "", 64 << 20, 400, "no JSON"},
-		{"one more", "/v1/messages", "", 64<<20 + 1, 413, `{"type":"request_too_large","message":"the request body is larger than 64 MiB"`},
-		{"scripted", "/v1/chat/completions", "scripted", 16<<20 + 1, 413, "larger than 16 MiB"},
-		{"upload", "/v1/audio/transcriptions", "multipart/form-data; boundary=x", 64<<20 + 1, 413, "larger than 64 MiB"},
+		{"as large as may be", "/v1/chat/completions", "", 96 << 20, 400, "no JSON"},
+		{"one more", "/v1/messages", "", 96<<20 + 1, 413, `{"type":"request_too_large","message":"the request body is larger than 96 MiB"`},
+		{"scripted", "/v1/chat/completions", "scripted", 16<<20 + 1, 413, "larger than 16 MiB beside its images"},
+		{"upload", "/v1/audio/transcriptions", "multipart/form-data; boundary=x", 96<<20 + 1, 413, "larger than 96 MiB"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			body := io.LimitReader(blank{}, tt.size)
 			if tt.kind == "scripted" {
-				body = strings.NewReader(`{"model":"scripted/echo"}` + strings.Repeat(" ", int(tt.size)))
+				body = strings.NewReader(`{"model":"scripted/echo","messages":[{}]}` + strings.Repeat(" ", int(tt.size)))
 			}
 			req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, tt.path, body)
 			req.Header.Set("Content-Type", tt.kind)
@@ -179,7 +180,7 @@ func TestMemoryLimit(t *testing.T) {
 			}
 		}
 	}
-	if held != 2 {
+	if held != 3 {
 		t.Errorf("%d requests of 60 MiB were held", held)
 	}
 	post(strings.NewReader(`{"model":"scripted/echo","messages":[{"role":"user","content":"small"}]}`)).want(t, 200, "small")
@@ -188,4 +189,22 @@ func TestMemoryLimit(t *testing.T) {
 		(<-answers).want(t, 400, "cannot be read")
 	}
 	post(io.LimitReader(blank{}, 60<<20)).want(t, 400, "no JSON")
+}
+
+// Ten images of 5 MiB are within the limits, and cost the host little more than their
+// own bytes.
+func TestScriptedModelsTakeManyImages(t *testing.T) {
+	g := newGateway(t, "")
+	image := `,{"type":"image_url","image_url":{"url":"data:image/png;base64,` + strings.Repeat("A", 7<<20) + `"}}`
+	body := `{"model":"scripted/echo","messages":[{"role":"user","content":[{"type":"text","text":"see"}` + strings.Repeat(image, 10) + `]}]}`
+	req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/chat/completions", strings.NewReader(body))
+	rec := httptest.NewRecorder()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	g.ServeHTTP(rec, req)
+	runtime.ReadMemStats(&after)
+	answer{status: rec.Code, body: rec.Body.String()}.want(t, 200, `"content":"see\n[10 images]"`, `"prompt_tokens":15100`)
+	if took := after.TotalAlloc - before.TotalAlloc; took > uint64(len(body))*3/2 {
+		t.Errorf("a request of %d MiB took %d MiB of memory", len(body)>>20, took>>20)
+	}
 }

@@ -103,14 +103,11 @@ func (g *Gateway) play(w http.ResponseWriter, r *http.Request, t target, name st
 			Message: "scripted models answer POST /v1/chat/completions only, not " + t.String(),
 		}
 	}
-	if len(body) > maxScripted {
-		return &http.MaxBytesError{Limit: maxScripted}
-	}
-	owner := pipe.Owner(r.Context())
-	if !g.memory.take(owner, scriptedCost*len(body)) {
+	owner, cost := pipe.Owner(r.Context()), scriptedCost*min(len(body), scripted.MaxText)
+	if !g.memory.take(owner, cost) {
 		return errBusy
 	}
-	defer g.memory.take(owner, -scriptedCost*len(body))
+	defer g.memory.take(owner, -cost)
 	return g.models.ChatCompletion(r.Context(), w, name, body, scripted.Caller{
 		Sandbox: owner, Session: r.Header.Get("X-Session-Id"),
 	})

@@ -205,8 +205,7 @@ func (t *turn) fail(ctx context.Context, s db.Session, seq int64, cause error) e
 	if now, err := e.cfg.Store.Session(ctx, s.ID); err != nil || now.Status != db.StatusReady {
 		return fmt.Errorf("%w: the session was stopped", ErrHarness)
 	}
-	var call *url.Error
-	if errors.As(cause, &call) { // its URL means nothing outside
+	if call, ok := errors.AsType[*url.Error](cause); ok { // its URL means nothing outside
 		cause = call.Err
 	}
 	return fmt.Errorf("%w: the connection to the sandbox broke off: %w", ErrHarness, cause)

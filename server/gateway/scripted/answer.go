@@ -37,10 +37,13 @@ func (a answer) reason() string {
 // bytesPerToken is the whole tokenizer: four bytes of English are about one token.
 const bytesPerToken = 4
 
+// imageTokens is what an image counts, however many bytes it has.
+const imageTokens = 1_500
+
 func tokens(size int) int { return (size + bytesPerToken - 1) / bytesPerToken }
 
 // used is the usage that the script gives or, without, an estimate from the bytes of
-// the request's messages as sent, and of the answer's texts, names and arguments.
+// the request's messages as sent, its images, and the answer's texts, names and arguments.
 func (a answer) used(req *request) usage {
 	if a.usage != nil {
 		return *a.usage
@@ -50,7 +53,7 @@ func (a answer) used(req *request) usage {
 		said += len(c.name) + len(c.arguments)
 	}
 	thought := tokens(len(a.reasoning))
-	return usage{prompt: tokens(req.promptSize), completion: tokens(said) + thought, reasoning: thought}
+	return usage{prompt: tokens(req.promptSize) + imageTokens*req.images, completion: tokens(said) + thought, reasoning: thought}
 }
 
 // id is the same for the same request.

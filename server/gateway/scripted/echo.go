@@ -74,8 +74,8 @@ func toolResults(messages []message) []string {
 	}
 	var results []string
 	for _, m := range messages {
-		for _, c := range m.ToolCalls {
-			results = append(results, byID[c.ID])
+		for _, id := range m.ToolCalls {
+			results = append(results, byID[id])
 		}
 	}
 	return results
