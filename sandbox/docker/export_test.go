@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"io"
 	"net"
+	"time"
 
 	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
@@ -18,10 +19,13 @@ func ContainerConfig(d *Docker, spec sandbox.Spec, cpus int) (*container.Config,
 
 // NewStream reads the frames of an attached process from r.
 func NewStream(r io.Reader, conn net.Conn) io.ReadWriteCloser {
-	return newStream(types.HijackedResponse{Conn: conn, Reader: bufio.NewReader(r)})
+	return newStream(types.HijackedResponse{Conn: conn, Reader: bufio.NewReader(r)}, func() {})
 }
 
 // Follow reads the progress of a pull.
 func Follow(r io.Reader, progress func(string)) error {
 	return follow(r, func(l layers) { progress(l.String()) })
 }
+
+// SetCallTimeout limits small engine calls.
+func SetCallTimeout(d *Docker, limit time.Duration) { d.small = limit }

@@ -27,16 +27,19 @@ const (
 
 // Ensure makes image available on the engine as the pull policy says.
 func (d *Docker) Ensure(ctx context.Context, name string, progress func(string)) error {
-	if d.broken != nil {
-		return d.broken
+	if err := d.negotiate(ctx); err != nil {
+		return err
 	}
 	if d.cfg.Pull != PullAlways {
-		_, err := d.engine.ImageInspect(ctx, name)
+		err := d.request(ctx, func(ctx context.Context) error {
+			_, err := d.engine.ImageInspect(ctx, name)
+			return err
+		})
 		switch {
 		case err == nil:
 			return nil
 		case !errdefs.IsNotFound(err):
-			return fmt.Errorf("image %s: %w", name, d.explain(err))
+			return fmt.Errorf("image %s: %w", name, err)
 		case d.cfg.Pull == PullNever:
 			return fmt.Errorf("image %s is not on the engine and LAP_PULL=never forbids fetching it: run \"docker pull %s\" or \"docker build\" first", name, name)
 		}
@@ -48,14 +51,21 @@ func (d *Docker) Ensure(ctx context.Context, name string, progress func(string))
 	return nil
 }
 
+// pull fetches an image. Most images are public, so credentials that cannot be had
+// matter only when it fails without them.
 func (d *Docker) pull(ctx context.Context, name string, progress func(string)) error {
-	auth, err := registryAuth(name)
-	if err != nil {
-		return err
+	auth, noAuth := registryAuth(name)
+	err := d.pullAs(ctx, auth, name, progress)
+	if err != nil && noAuth != nil {
+		return fmt.Errorf("%w (pulled without credentials: %w)", err, noAuth)
 	}
+	return err
+}
+
+func (d *Docker) pullAs(ctx context.Context, auth, name string, progress func(string)) error {
 	body, err := d.engine.ImagePull(ctx, name, image.PullOptions{RegistryAuth: auth})
 	if err != nil {
-		return err
+		return d.explain(ctx, err)
 	}
 	defer body.Close()
 	return follow(body, func(l layers) { progress("pulling " + name + ": " + l.String()) })

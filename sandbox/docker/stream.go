@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -13,14 +14,17 @@ import (
 // stream. Standard error is drained; its tail explains an early end.
 type stream struct {
 	types.HijackedResponse
-	left int  // bytes left in the current frame
-	err  bool // the current frame is standard error
+	end  context.CancelFunc // of the connection's context
+	left int                // bytes left in the current frame
+	err  bool               // the current frame is standard error
 	tail []byte
 }
 
 const tailSize = 2 << 10
 
-func newStream(h types.HijackedResponse) *stream { return &stream{HijackedResponse: h} }
+func newStream(h types.HijackedResponse, end context.CancelFunc) *stream {
+	return &stream{HijackedResponse: h, end: end}
+}
 
 // Read returns standard output. The engine sends frames of an 8-byte header (stream
 // number, three zeros, big-endian length) and a payload.
@@ -64,4 +68,7 @@ func (s *stream) explain(err error) error {
 func (s *stream) Write(b []byte) (int, error) { return s.Conn.Write(b) }
 
 // Close closes both directions.
-func (s *stream) Close() error { return s.Conn.Close() }
+func (s *stream) Close() error {
+	defer s.end()
+	return s.Conn.Close()
+}
