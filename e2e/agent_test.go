@@ -208,3 +208,24 @@ func TestClientThatLeavesDoesNotEndItsTurn(t *testing.T) {
 		t.Errorf("the turn ended with its client: %q", got)
 	}
 }
+
+func TestLargeImagesDoNotEndTheSession(t *testing.T) {
+	engine(t)
+	s := serve(t, options{})
+	sess := s.session(t, s.agent(t, client.NewAgent{}).ID, client.NewSession{})
+	one := `{"mime_type":"image/png","base64":"` + strings.Repeat("A", 6_990_504) + `"}`
+	ten := `{"text":"look","attachments":[` + strings.Repeat(one+",", 9) + one + `]}`
+	path := "/managed_agents/sessions/" + sess.ID + "/message"
+	for range 2 {
+		if status, body := s.rest(t, http.MethodPost, path, ten); status != 200 || !strings.Contains(body, "[10 images]") {
+			t.Errorf("ten images: %d %.300s", status, body)
+		}
+	}
+	if reply, err := s.Send(t.Context(), sess.ID, "still there?"); err != nil || reply.Text() != "still there?" {
+		t.Errorf("after them: %+v, %v", reply, err)
+	}
+	page, err := s.Messages(t.Context(), sess.ID)
+	if err != nil || page.Total != 6 {
+		t.Errorf("%d messages, error %v; want 6", page.Total, err)
+	}
+}

@@ -17,8 +17,8 @@ import (
 	"lap/sandbox/proc"
 )
 
-// Config says where an Agent works and whom it talks to. All fields but Children and
-// Log are required.
+// Config says where an Agent works and whom it talks to. All fields but Children,
+// Idle and Log are required.
 type Config struct {
 	GatewayURL  string       // OpenAI base URL, such as http://127.0.0.1:4000/v1
 	PlatformURL string       // lap's REST API for this agent, which asks for no credential
@@ -28,6 +28,7 @@ type Config struct {
 	Scratch     string       // where whole outputs of long commands go; made when missing
 	Env         []string     // environment of tools
 	Children    *proc.Table  // starts and waits for tools; nil: a new one
+	Idle        func()       // called after memory was given back, as nothing runs; it may outlast Close
 	Log         *slog.Logger // nil: nothing is logged
 }
 
@@ -67,7 +68,7 @@ func New(cfg Config) *Agent {
 	client := &http.Client{Transport: &http.Transport{IdleConnTimeout: time.Minute}}
 	a := &Agent{
 		cfg: cfg, http: client, model: newModel(cfg.GatewayURL, client), version: version(), functions: functions(),
-		tidy: time.AfterFunc(tidyAfter, debug.FreeOSMemory), closing: make(chan struct{}), sessions: map[string]*session{},
+		tidy: time.AfterFunc(tidyAfter, cfg.rest), closing: make(chan struct{}), sessions: map[string]*session{},
 	}
 	a.bus.subs = map[*subscriber]struct{}{}
 	a.tools = tool.NewSet(tool.Config{
@@ -76,6 +77,14 @@ func New(cfg Config) *Agent {
 	})
 	a.mux = a.routes()
 	return a
+}
+
+// rest gives memory back to the system.
+func (c *Config) rest() {
+	debug.FreeOSMemory()
+	if c.Idle != nil {
+		c.Idle()
+	}
 }
 
 // version is that of the program the agent is part of.

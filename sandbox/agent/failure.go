@@ -7,7 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,7 +16,11 @@ import (
 	"github.com/openai/openai-go/v3/packages/ssestream"
 )
 
-const errorBodySize = 2 << 10 // bytes of an error that is not JSON
+const (
+	errorTextSize = 2 << 10  // bytes of an error that is not JSON
+	errorSize     = 64 << 10 // bytes that are read of an error
+	messageSize   = 16 << 10 // bytes of an error that are told
+)
 
 // modelError is why a model call failed.
 type modelError struct {
@@ -37,7 +41,12 @@ func failed(status int, code, message string) *modelError {
 		name = "ContextOverflowError"
 	}
 	retryable := status == 0 || passes(status)
-	return &modelError{wire: Error{Name: name, Data: ErrorData{Message: message, StatusCode: status, IsRetryable: &retryable}}}
+	return &modelError{wire: Error{Name: name, Data: ErrorData{Message: clip(message, messageSize), StatusCode: status, IsRetryable: &retryable}}}
+}
+
+// tooLarge reports whether the question had more bytes than somebody on its way takes.
+func (e *modelError) tooLarge() bool {
+	return e.wire.Data.StatusCode == http.StatusRequestEntityTooLarge
 }
 
 // passes reports whether a status may be another one a moment later.
@@ -46,19 +55,28 @@ func passes(status int) bool {
 		status == http.StatusTooManyRequests || status >= http.StatusInternalServerError
 }
 
-// tooLong reports whether an error means that the model's window is too small.
+// tooLong reports whether an error means that the question has to become smaller: the
+// model's window is too small, or somebody on the way takes no body of that size.
 func tooLong(status int, code, message string) bool {
-	if code == "context_length_exceeded" {
+	if code == "context_length_exceeded" || status == http.StatusRequestEntityTooLarge {
 		return true
 	}
-	signs := regexp.MustCompile(`(?i)context.(length|window)|too many tokens|(prompt|input) is too long`)
-	return (status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge) && signs.MatchString(message)
+	if status != http.StatusBadRequest {
+		return false
+	}
+	message = strings.NewReplacer("_", " ", "-", " ").Replace(strings.ToLower(message))
+	return slices.ContainsFunc([]string{
+		"context length", "context window", "too many tokens", "prompt is too long", "input is too long",
+	}, func(sign string) bool { return strings.Contains(message, sign) })
 }
 
 // classify says what a failed call means. res is the answer, nil if there was none.
 func classify(err error, res *http.Response) *modelError {
 	if broken, ok := errors.AsType[*ssestream.StreamError](err); ok {
 		return streamError(broken)
+	}
+	if endless, ok := errors.AsType[*modelError](err); ok {
+		return endless
 	}
 	if errors.Is(err, context.Canceled) { // by us, or nobody reads this
 		return failed(0, "", "the model sent nothing for "+silence.String())
@@ -71,11 +89,14 @@ func classify(err error, res *http.Response) *modelError {
 		code, message = api.Code, api.Message
 	}
 	if message == "" {
-		body, _ := io.ReadAll(io.LimitReader(res.Body, errorBodySize)) // in memory by now
+		body, _ := io.ReadAll(io.LimitReader(res.Body, errorTextSize)) // in memory by now
 		message = strings.TrimSpace(http.StatusText(res.StatusCode) + ": " + strings.ToValidUTF8(string(body), "\uFFFD"))
 	}
 	e := failed(res.StatusCode, code, message)
 	e.asked = retryAfter(res.Header)
+	if retry, err := strconv.ParseBool(res.Header.Get("X-Should-Retry")); err == nil {
+		e.wire.Data.IsRetryable = &retry
+	}
 	return e
 }
 

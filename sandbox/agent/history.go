@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"sync"
 )
 
 const (
@@ -58,13 +59,17 @@ func (u utterance) tokens() int {
 	return n
 }
 
+// windowSize finds the window in an error. It is compiled when the first one comes.
+var windowSize = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)(?:(?:maximum|limit|window)[^0-9]{0,40}|>\s*)(\d{4,8})`)
+})
+
 // learn takes the window from an error such as "maximum context length is 8192 tokens"
 // or "9000 tokens > 8192 maximum". When it names none, the window was surely smaller
 // than what was sent.
 func (h *history) learn(message, system string) {
 	n := (len(system)/4 + estimate(h.entries)) * 3 / 4
-	limit := regexp.MustCompile(`(?i)(?:(?:maximum|limit|window)[^0-9]{0,40}|>\s*)(\d{4,8})`)
-	if m := limit.FindStringSubmatch(message); m != nil {
+	if m := windowSize().FindStringSubmatch(message); m != nil {
 		n, _ = strconv.Atoi(m[1]) // at most eight digits
 	}
 	h.window = max(minWindow, min(h.window, n))

@@ -122,8 +122,11 @@ func TestImagesReachTheModel(t *testing.T) {
 		t.Errorf("content = %s, want %s", got, want)
 	}
 	parts := f.thread()[0].Parts
-	if *parts[2].Source != (agent.Source{Type: "base64", MediaType: "image/png", Data: "AAAA"}) || parts[3].URL != "data:image/gif;base64,BBBB" {
-		t.Errorf("parts = %+v", parts)
+	if *parts[2].Source != (agent.Source{Type: "omitted", MediaType: "image/png", Bytes: 3}) {
+		t.Errorf("image = %+v", *parts[2].Source)
+	}
+	if *parts[3].Source != (agent.Source{Type: "omitted", MediaType: "image/gif", Bytes: 3}) || parts[3].URL != "" {
+		t.Errorf("file = %+v", parts[3])
 	}
 	for _, p := range parts {
 		if !strings.HasPrefix(p.ID, "prt_") || p.SessionID != f.session || p.MessageID != f.thread()[0].Info.ID {

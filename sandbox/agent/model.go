@@ -27,6 +27,7 @@ func newModel(url string, client *http.Client) *model {
 		option.WithBaseURL(url),
 		option.WithAPIKey("sandbox"), // the host adds the real one
 		option.WithMaxRetries(0),     // a retry has to be told to the client of the wire
+		option.WithMiddleware(boundError),
 	}}}
 }
 
@@ -36,6 +37,8 @@ type completion struct {
 	calls  []*call
 	finish string // as on the opencode wire: stop, tool-calls, length, content-filter
 	used   Tokens
+	size   int    // bytes that the answer takes, roughly
+	kind   string // of the last delta
 }
 
 // utterance is the answer as the model gets it back.
@@ -62,14 +65,23 @@ func (m *model) stream(ctx context.Context, session string, q question, l listen
 	watch := time.AfterFunc(silence, cancel)
 	defer watch.Stop()
 	q.Stream, q.Options.IncludeUsage = true, true
+	body, err := q.encode()
+	if err != nil {
+		return completion{}, failed(0, "", err.Error())
+	}
 	var res *http.Response
-	err := m.client.Post(ctx, "chat/completions", q, &res, option.WithHeader("x-session-id", session))
+	err = m.client.Post(ctx, "chat/completions", body, &res, option.WithHeader("x-session-id", session))
+	events := newMeter(res)
 	stream := ssestream.NewStream[chunk](ssestream.NewDecoder(res), err)
 	defer stream.Close()
 	var out completion
 	for stream.Next() {
 		watch.Reset(silence)
+		events.reset()
 		out.hear(stream.Current(), l)
+		if out.size > answerLimit {
+			return out, endless("the model's answer is longer than %d MiB", answerLimit>>20)
+		}
 	}
 	if err := stream.Err(); err != nil {
 		return out, classify(err, res)
@@ -93,6 +105,8 @@ func (c *completion) hear(from chunk, l listener) {
 			continue
 		}
 		d := choice.Delta
+		c.count("reasoning", len(cmp.Or(d.ReasoningContent, d.Reasoning)))
+		c.count("text", len(d.Content))
 		l.grow("reasoning", cmp.Or(d.ReasoningContent, d.Reasoning))
 		l.grow("text", d.Content)
 		c.text = append(c.text, d.Content...)
@@ -116,8 +130,11 @@ func (c *completion) hearCall(d callDelta, l listener) {
 	if to == nil {
 		to = &call{index: d.Index, id: cmp.Or(d.ID, "call_"+rand.Text()), name: d.Function.Name}
 		c.calls = append(c.calls, to)
+		c.size += partCost + len(to.id) + len(to.name)
+		c.kind = ""
 		l.called(to)
 	}
+	c.size += len(d.Function.Arguments)
 	to.args = append(to.args, d.Function.Arguments...)
 }
 

@@ -75,6 +75,41 @@ func TestLongWaitsAreNotWaited(t *testing.T) {
 	}
 }
 
+// The gateway knows better than its status whether a retry helps.
+func TestGatewayDecidesAboutRetries(t *testing.T) {
+	t.Parallel()
+	no := start(t, nil, status(503, `{"error":{"message":"no gateway"}}`, "X-Should-Retry", "false"))
+	if e := no.send("hi").failure(); e.Data.Message != "no gateway" || *e.Data.IsRetryable || len(no.requests()) != 1 {
+		t.Errorf("error = %+v after %d calls", e, len(no.requests()))
+	}
+	yes := start(t, nil, status(400, `{"error":{"message":"odd"}}`, "X-Should-Retry", "true", "Retry-After", "0"))
+	if m := yes.send("hi"); m.text() != "done" || len(yes.requests()) != 2 {
+		t.Errorf("answer = %+v after %d calls", m, len(yes.requests()))
+	}
+}
+
+func TestErrorsThatMeanTooLong(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		status  int
+		message string
+		name    string
+	}{
+		{400, "maximum Context Length is 9", "ContextOverflowError"},
+		{400, "exceeds context_window", "ContextOverflowError"},
+		{400, "Prompt is too long", "ContextOverflowError"},
+		{413, "anything", "ContextOverflowError"},
+		{400, "max_tokens is too large", "APIError"},
+		{403, "context length", "APIError"},
+	}
+	for _, tt := range tests {
+		f := start(t, nil, status(tt.status, `{"error":{"message":`+quote(tt.message)+`}}`))
+		if e := f.send("hi").failure(); e.Name != tt.name {
+			t.Errorf("%d %s = %s, want %s", tt.status, tt.message, e.Name, tt.name)
+		}
+	}
+}
+
 func TestAbortWhileWaitingForARetry(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil, status(429, "", "Retry-After", "30"))

@@ -15,8 +15,9 @@ type prompt struct {
 	NoReply   bool      `json:"noReply"`
 }
 
-// check says what is wrong with p, or returns its parts for the model.
-func (p prompt) check() (content, error) {
+// check says what is wrong with p, or returns its parts for the model. p keeps those for
+// the thread.
+func (p *prompt) check() (content, error) {
 	if p.MessageID != "" && !strings.HasPrefix(p.MessageID, messageID) {
 		return nil, badRequest("messageID: want an id that begins with %s, got %q", messageID, p.MessageID)
 	}
@@ -33,6 +34,7 @@ func (p prompt) check() (content, error) {
 			return nil, badRequest("parts[%d]: %v", i, err)
 		}
 		all = append(all, c)
+		p.Parts[i] = part.omit()
 	}
 	return all, nil
 }

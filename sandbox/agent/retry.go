@@ -34,11 +34,15 @@ func (t *turn) ask(system string) (completion, error) {
 		t.compact(s.history.window / 4)
 	}
 	shrinks := 0
-	for try := 1; ; try++ {
+	for try := 1; ; {
 		out, err := s.agent.model.stream(t.ctx, s.id, t.question(system), t.current)
 		failed, ok := errors.AsType[*modelError](err)
 		if !ok || t.ctx.Err() != nil {
 			return out, err
+		}
+		if failed.overflow() && s.history.spare(failed.tooLarge()) {
+			t.current.discard()
+			continue
 		}
 		if failed.overflow() && shrinks < maxShrinks {
 			shrinks++
@@ -58,6 +62,7 @@ func (t *turn) ask(system string) (completion, error) {
 		if err := t.pause(try, failed.Error(), wait); err != nil {
 			return completion{}, err
 		}
+		try++
 	}
 }
 

@@ -40,6 +40,7 @@ func (t *turn) run() {
 	defer t.cancel()
 	s := t.session
 	t.listen()
+	defer func() { s.history.leaveOut(imageLimit, len(s.history.entries)) }()
 	if t.prompt.NoReply {
 		t.answer = s.last()
 		return
@@ -66,7 +67,9 @@ func (t *turn) listen() {
 		p.ID, p.SessionID, p.MessageID = newID(partID), s.id, t.user.ID
 	}
 	s.history.add(utterance{Role: "user", Content: t.said})
+	s.history.leaveOut(imageLimit, s.history.newest())
 	s.history.request = t.said.words()
+	t.said = nil // so that the history alone holds images
 	s.add(Message{Info: t.user, Parts: t.prompt.Parts})
 	s.touch(Tokens{})
 }

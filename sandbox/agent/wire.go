@@ -136,8 +136,8 @@ type Part struct {
 	Time      *Span      `json:"time,omitempty"`      // text, reasoning
 	Mime      string     `json:"mime,omitempty"`      // file
 	Filename  string     `json:"filename,omitempty"`  // file
-	URL       string     `json:"url,omitempty"`       // file
-	Source    *Source    `json:"source,omitempty"`    // image
+	URL       string     `json:"url,omitempty"`       // file, not in the thread
+	Source    *Source    `json:"source,omitempty"`    // image, file
 	Tool      string     `json:"tool,omitempty"`      // tool
 	CallID    string     `json:"callID,omitempty"`    // tool
 	State     *ToolState `json:"state,omitempty"`     // tool
@@ -147,11 +147,13 @@ type Part struct {
 	Auto      bool       `json:"auto,omitempty"`      // compaction
 }
 
-// Source is an image: Type is "base64", Data is so encoded.
+// Source is an image. A client sends it with Type "base64" and Data, which is so encoded;
+// the thread has it as "omitted" and with Bytes, its size when decoded.
 type Source struct {
 	Type      string `json:"type"`
 	MediaType string `json:"media_type"`
-	Data      string `json:"data"`
+	Data      string `json:"data,omitempty"`
+	Bytes     int    `json:"bytes"`
 }
 
 // Span is a time from start to end, in Unix milliseconds. End is 0 until it is known.

@@ -87,14 +87,19 @@ func (g *Guest) boot(boot sandbox.Boot, report func(sandbox.BootEvent)) error {
 	g.harness = agent.New(agent.Config{
 		GatewayURL: "http://" + sandbox.GatewayAddr + "/v1", PlatformURL: "http://" + sandbox.PlatformAddr,
 		AgentID: boot.Agent, Dir: sandbox.WorkDir, Home: env.home(), Scratch: scratch,
-		Env: env.list(), Children: g.children, Log: g.log,
+		Env: env.list(), Children: g.children, Log: g.log, Idle: g.trim,
 	})
 	g.booted = &boot
-	if err := trimSelf(); err != nil {
-		g.log.Warn("start-up pages not given back", "err", err)
-	}
+	g.trim()
 	report(sandbox.BootEvent{Phase: "harness_listening"})
 	return nil
+}
+
+// trim gives back what the guest does not need while nothing runs.
+func (g *Guest) trim() {
+	if err := trimSelf(); err != nil {
+		g.log.Warn("pages not given back", "err", err)
+	}
 }
 
 func writeFiles(home string, files []sandbox.File) error {

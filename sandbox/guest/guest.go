@@ -27,6 +27,9 @@ import (
 // folder and lives in the sandbox's own network namespace.
 const Socket = "@lap/pipe"
 
+// maxPipes bounds the pipes that are open at once; lap needs one.
+const maxPipes = 256
+
 // A Guest supervises one sandbox.
 type Guest struct {
 	log      *slog.Logger
@@ -84,16 +87,8 @@ func (g *Guest) Run(ctx context.Context) error {
 		_ = l.Close() // makes Accept below return
 	})
 	defer g.closeHarness()
-	for {
-		conn, err := l.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		g.work.Go(func() { g.serve(srv, conn) })
-	}
+	g.accept(ctx, l, maxPipes, func(conn net.Conn) { g.serve(srv, conn) })
+	return nil
 }
 
 // serve answers the host on one pipe until it ends.

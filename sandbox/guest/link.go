@@ -8,8 +8,19 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"time"
 
 	"lap/sandbox/pipe"
+)
+
+const (
+	// maxCarried bounds the connections to one service. The host ends the pipe of a guest
+	// that holds too many streams, so what runs in the sandbox must not be able to make
+	// this guest do it.
+	maxCarried = pipe.MaxStreams * 3 / 8
+	// lingerTimeout is for a local program to hang up once the host has: until then its
+	// connection counts.
+	lingerTimeout = 10 * time.Second
 )
 
 // A link leads to the host over the newest pipe that is open. While lap is away there
@@ -68,13 +79,7 @@ func (g *Guest) forward(ctx context.Context, addr string, service pipe.Service) 
 		_ = l.Close() // makes Accept below return
 	})
 	g.work.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			g.work.Go(func() { g.carry(ctx, conn, service) })
-		}
+		g.accept(ctx, l, maxCarried, func(conn net.Conn) { g.carry(ctx, conn, service) })
 	})
 	return nil
 }
@@ -100,6 +105,8 @@ func (g *Guest) carry(ctx context.Context, local net.Conn, service pipe.Service)
 		if tcp, ok := local.(*net.TCPConn); ok {
 			_ = tcp.CloseWrite()
 		}
+		_ = local.SetReadDeadline(time.Now().Add(lingerTimeout))
+		_ = remote.SetWriteDeadline(time.Now().Add(lingerTimeout))
 	})
 	both.Wait()
 }

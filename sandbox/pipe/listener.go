@@ -41,10 +41,13 @@ func (l *Listener) Close() error {
 // Addr is a placeholder: a stream has no address.
 func (l *Listener) Addr() net.Addr { return addr{} }
 
-func (l *Listener) deliver(c net.Conn) bool {
+// deliver gives c to Accept, unless l or the pipe, which is ended, comes to its end first.
+func (l *Listener) deliver(c net.Conn, ended <-chan struct{}) bool {
 	select {
 	case l.conns <- c:
 		return true
+	case <-ended:
+		return false
 	case <-l.done:
 		return false
 	}
@@ -75,6 +78,19 @@ func (c *conn) Close() error {
 
 // RemoteAddr is a placeholder: a stream has no address.
 func (c *conn) RemoteAddr() net.Addr { return addr{} }
+
+// A dialed is a stream that the host opened.
+type dialed struct {
+	*yamux.Stream
+	once    sync.Once
+	release func()
+}
+
+func (d *dialed) Close() error {
+	err := d.Stream.Close()
+	d.once.Do(d.release)
+	return err
+}
 
 type ownerKey struct{}
 

@@ -16,6 +16,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/yamux"
@@ -33,8 +34,13 @@ const (
 const (
 	maxName     = 32               // bytes of a service name
 	nameTimeout = 10 * time.Second // for a guest to say which service it wants
-	// MaxStreams bounds the streams that one guest may hold open at once.
-	MaxStreams = 256
+	// closeTimeout is how long a stream that one end has closed is kept for the other to
+	// read what is left.
+	closeTimeout = time.Minute
+	// MaxStreams bounds the streams that one guest may hold open at once. The host ends
+	// the pipe of a guest with twice as many, those included that the host has closed
+	// and the guest has not.
+	MaxStreams = 128
 )
 
 // ErrClosed says that the pipe has ended.
@@ -46,21 +52,33 @@ func config() *yamux.Config {
 	// idle sandboxes and break pipes to frozen ones.
 	c.EnableKeepAlive = false
 	c.AcceptBacklog = MaxStreams
+	c.MaxStreamWindowSize = streamWindow
+	c.StreamCloseTimeout = closeTimeout
 	c.LogOutput = nil
-	c.Logger = log.New(io.Discard, "", 0) // what ends a pipe is reported by Accept
+	c.Logger = log.New(io.Discard, "", 0) // what ends a pipe is reported by Err
 	return c
 }
 
 // A Host is the host's end of a pipe.
-type Host struct{ mux *yamux.Session }
+type Host struct {
+	mux         *yamux.Session
+	in          *inflow
+	dialed      atomic.Int64 // streams of Dial that are open
+	nameTimeout time.Duration
+}
 
 // NewHost takes over conn, the host's end of a sandbox's pipe.
 func NewHost(conn io.ReadWriteCloser) (*Host, error) {
-	mux, err := yamux.Client(conn, config())
+	return newHost(conn, config(), nameTimeout)
+}
+
+func newHost(conn io.ReadWriteCloser, config *yamux.Config, nameTimeout time.Duration) (*Host, error) {
+	in := newInflow(conn)
+	mux, err := yamux.Client(in, config)
 	if err != nil {
 		return nil, err
 	}
-	return &Host{mux: mux}, nil
+	return &Host{mux: mux, in: in, nameTimeout: nameTimeout}, nil
 }
 
 // Dial opens a stream to the guest.
@@ -68,15 +86,31 @@ func (h *Host) Dial(ctx context.Context) (net.Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	conn, err := h.mux.OpenStream()
+	h.dialed.Add(1)
+	release := func() { h.dialed.Add(-1) }
+	stream, err := h.mux.OpenStream()
 	if err != nil {
+		release()
 		return nil, fmt.Errorf("%w: %w", ErrClosed, err)
 	}
-	return conn, nil
+	return &dialed{Stream: stream, release: release}, nil
 }
 
 // Done is closed when the pipe has ended.
 func (h *Host) Done() <-chan struct{} { return h.mux.CloseChan() }
+
+// Err is why the pipe has ended, as an ErrClosed: with what the connection's Read
+// failed with, or an ErrViolation; with no more after Close. It is nil while the pipe
+// lives, and final when Serve has returned.
+func (h *Host) Err() error {
+	if !h.mux.IsClosed() {
+		return nil
+	}
+	if cause := h.in.err(); cause != nil {
+		return fmt.Errorf("%w: %w", ErrClosed, cause)
+	}
+	return ErrClosed
+}
 
 // Close ends the pipe and all its streams.
 func (h *Host) Close() error { return h.mux.Close() }
@@ -84,12 +118,14 @@ func (h *Host) Close() error { return h.mux.Close() }
 // Serve hands every stream that the guest opens to the listener of the service it
 // asks for, until the pipe ends. A stream for any other name is closed. owner is what
 // Owner reports for these streams: a sandbox is known by its pipe, not by what it says.
+// When Serve returns, the pipe is closed, for no one would answer the guest any more.
 func (h *Host) Serve(owner string, services map[Service]*Listener) {
 	slots := make(chan struct{}, MaxStreams)
 	var routing sync.WaitGroup
 	defer routing.Wait()
+	defer h.end()
 	for {
-		stream, err := h.mux.AcceptStream()
+		stream, err := h.accept()
 		if err != nil {
 			return
 		}
@@ -100,22 +136,46 @@ func (h *Host) Serve(owner string, services map[Service]*Listener) {
 			continue
 		}
 		c := &conn{Stream: stream, owner: owner, release: func() { <-slots }}
-		routing.Go(func() { c.route(services) })
+		routing.Go(func() { h.route(c, services) })
+	}
+}
+
+// accept waits for the next stream of a guest that has not opened too many.
+func (h *Host) accept() (*yamux.Stream, error) {
+	stream, err := h.mux.AcceptStream()
+	if err == nil && h.mux.NumStreams()-int(h.dialed.Load()) > 2*MaxStreams {
+		err = fmt.Errorf("%w: more than %d streams", ErrViolation, 2*MaxStreams)
+	}
+	if err != nil && !errors.Is(err, yamux.ErrSessionShutdown) {
+		h.in.end(err)
+	}
+	return stream, err
+}
+
+// end closes the pipe, and finds out what the multiplexer ended it for, if it did. That
+// is told behind the streams that wait to be accepted.
+func (h *Host) end() {
+	_ = h.mux.Close() // always nil
+	for range MaxStreams + 1 {
+		if _, err := h.mux.AcceptStream(); err != nil && !errors.Is(err, yamux.ErrSessionShutdown) {
+			h.in.explain(err)
+			return
+		}
 	}
 }
 
 // route reads the service's name and hands the stream over. It ends within
 // nameTimeout, or when the pipe does.
-func (c *conn) route(services map[Service]*Listener) {
+func (h *Host) route(c *conn, services map[Service]*Listener) {
 	c.buffered = bufio.NewReaderSize(c.Stream, maxName)
-	err := c.SetReadDeadline(time.Now().Add(nameTimeout))
+	err := c.SetReadDeadline(time.Now().Add(h.nameTimeout))
 	if err == nil {
 		var name []byte
 		name, err = c.buffered.ReadSlice('\n')
 		c.service = Service(strings.TrimSuffix(string(name), "\n"))
 	}
 	l, known := services[c.service]
-	if err != nil || !known || c.SetReadDeadline(time.Time{}) != nil || !l.deliver(c) {
+	if err != nil || !known || c.SetReadDeadline(time.Time{}) != nil || !l.deliver(c, h.Done()) {
 		_ = c.Close() // the guest sees its stream end, which is all there is to tell it
 	}
 }

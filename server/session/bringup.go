@@ -151,7 +151,7 @@ func (b *bringUp) bringUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return b.handshake(ctx, client, boot)
+	return b.live.conn.explain(b.handshake(ctx, client, boot))
 }
 
 // handshake boots the guest and creates the harness session.

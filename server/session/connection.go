@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -63,7 +64,13 @@ func (e *Engine) connect(l *live, raw io.ReadWriteCloser) (*http.Client, error) 
 		DisableCompression:  true,
 	}}
 	services := map[pipe.Service]*pipe.Listener{pipe.Gateway: e.gateway, pipe.Platform: e.platform}
-	if !l.conn.install(host, client) || !e.launch(func(context.Context) { host.Serve(l.id, services) }) {
+	serve := func(ctx context.Context) {
+		host.Serve(l.id, services)
+		if err := host.Err(); errors.Is(err, pipe.ErrViolation) {
+			e.cfg.Log.WarnContext(ctx, "sandbox cut off", "session", l.id, "err", err)
+		}
+	}
+	if !l.conn.install(host, client) || !e.launch(serve) {
 		return nil, errors.Join(ErrStopping, host.Close())
 	}
 	return client, nil
@@ -96,6 +103,16 @@ func (c *connection) current() *http.Client {
 	default:
 		return c.http
 	}
+}
+
+// explain adds to err why the pipe has ended, if it has.
+func (c *connection) explain(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil || c.host == nil || c.host.Err() == nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, c.host.Err())
 }
 
 // close ends the pipe, if there is one, and lets no other be opened. The sandbox runs on.

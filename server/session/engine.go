@@ -71,7 +71,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	serve := func(l *pipe.Listener, h http.Handler) {
 		srv := &http.Server{
-			Handler: h, ConnContext: pipe.ConnContext, ReadHeaderTimeout: time.Minute, IdleTimeout: 5 * time.Minute,
+			Handler: h, ConnContext: pipe.ConnContext, ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute,
 			MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(e.cfg.Log.Handler(), slog.LevelDebug),
 		}
 		g.Go(func() error {
