@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-
-	"github.com/openai/openai-go/v3/option"
 )
 
 // What a gateway may make the agent hold. Models end long before.
@@ -22,30 +20,16 @@ func endless(format string, args ...any) *modelError {
 	return e
 }
 
-// boundError cuts the body of an error, which the client reads whole.
-func boundError(r *http.Request, next option.MiddlewareNext) (*http.Response, error) {
-	res, err := next(r)
-	if err == nil && res.StatusCode >= http.StatusBadRequest {
-		res.Body = &struct {
-			io.Reader
-			io.Closer
-		}{io.LimitReader(res.Body, errorSize), res.Body}
-	}
-	return res, err
-}
-
 // meter fails a stream that comes to no event, or to none that is small enough.
 type meter struct {
 	io.ReadCloser
 	left int
 }
 
-// newMeter puts a meter in front of the body of res, which may be nil.
+// newMeter puts a meter in front of the body of res.
 func newMeter(res *http.Response) *meter {
-	m := &meter{left: eventLimit}
-	if res != nil {
-		m.ReadCloser, res.Body = res.Body, m
-	}
+	m := &meter{ReadCloser: res.Body, left: eventLimit}
+	res.Body = m
 	return m
 }
 

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/packages/ssestream"
 )
 
@@ -70,8 +69,8 @@ func tooLong(status int, code, message string) bool {
 	}, func(sign string) bool { return strings.Contains(message, sign) })
 }
 
-// classify says what a failed call means. res is the answer, nil if there was none.
-func classify(err error, res *http.Response) *modelError {
+// classify says what it means that a call got no answer, or one that broke off.
+func classify(err error) *modelError {
 	if broken, ok := errors.AsType[*ssestream.StreamError](err); ok {
 		return streamError(broken)
 	}
@@ -81,16 +80,16 @@ func classify(err error, res *http.Response) *modelError {
 	if errors.Is(err, context.Canceled) { // by us, or nobody reads this
 		return failed(0, "", "the model sent nothing for "+silence.String())
 	}
-	if res == nil || res.StatusCode < http.StatusBadRequest {
-		return failed(0, "", "model call failed: "+err.Error()) // refused, reset, cut or garbled
-	}
-	var code, message string
-	if api, ok := errors.AsType[*openai.Error](err); ok {
-		code, message = api.Code, api.Message
-	}
+	return failed(0, "", "model call failed: "+err.Error()) // refused, reset, cut or garbled
+}
+
+// refused reads an answer with a status of 400 or more.
+func refused(res *http.Response) *modelError {
+	body, _ := io.ReadAll(io.LimitReader(res.Body, errorSize)) // what came of it tells enough
+	code, message := errorBody(body)
 	if message == "" {
-		body, _ := io.ReadAll(io.LimitReader(res.Body, errorTextSize)) // in memory by now
-		message = strings.TrimSpace(http.StatusText(res.StatusCode) + ": " + strings.ToValidUTF8(string(body), "\uFFFD"))
+		text := strings.ToValidUTF8(string(body[:min(len(body), errorTextSize)]), "\uFFFD")
+		message = strings.TrimSpace(http.StatusText(res.StatusCode) + ": " + text)
 	}
 	e := failed(res.StatusCode, code, message)
 	e.asked = retryAfter(res.Header)
@@ -102,16 +101,23 @@ func classify(err error, res *http.Response) *modelError {
 
 // streamError reads an error that came inside of a stream that had begun well.
 func streamError(err *ssestream.StreamError) *modelError {
+	code, message := errorBody(err.Event.Data)
+	status, _ := strconv.Atoi(code) // 0 for a code in words
+	return failed(status, code, cmp.Or(message, err.Message))
+}
+
+// errorBody reads {"error": {"code", "message"}}; an error of another shape gives nothing.
+func errorBody(text []byte) (code, message string) {
 	var body struct {
 		Error struct {
 			Message string          `json:"message"`
 			Code    json.RawMessage `json:"code"`
 		} `json:"error"`
 	}
-	_ = json.Unmarshal(err.Event.Data, &body) // an error of another shape is told as it is
-	code := strings.Trim(string(body.Error.Code), `"`)
-	status, _ := strconv.Atoi(code) // 0 for a code in words
-	return failed(status, code, cmp.Or(body.Error.Message, err.Message))
+	if json.Unmarshal(text, &body) != nil {
+		return "", ""
+	}
+	return strings.Trim(string(body.Error.Code), `"`), body.Error.Message
 }
 
 // retryAfter reads the wait that a gateway asks for; nil if it asks for none.

@@ -1,34 +1,47 @@
 package agent
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
-	"github.com/openai/openai-go/v3"
-	"github.com/openai/openai-go/v3/option"
 	"github.com/openai/openai-go/v3/packages/ssestream"
 )
 
 // silence is how long a model may send nothing before the attempt counts as failed.
 const silence = 10 * time.Minute
 
-// model is the gateway's side of the loop.
-type model struct{ client openai.Client }
+// model is the gateway's side of the loop. Of openai-go it uses the reader of streams
+// alone: the typed client would be half of the binary that every sandbox runs.
+type model struct {
+	url    string
+	client *http.Client
+}
 
-// newModel makes a client of the gateway at url. It does not use openai.NewClient, which
-// would let OPENAI_* variables of a session change requests.
 func newModel(url string, client *http.Client) *model {
-	return &model{openai.Client{Options: []option.RequestOption{
-		option.WithHTTPClient(client),
-		option.WithBaseURL(url),
-		option.WithAPIKey("sandbox"), // the host adds the real one
-		option.WithMaxRetries(0),     // a retry has to be told to the client of the wire
-		option.WithMiddleware(boundError),
-	}}}
+	return &model{url: strings.TrimRight(url, "/") + "/chat/completions", client: client}
+}
+
+// post sends a question on behalf of a session. The caller closes the answer's body.
+func (m *model) post(ctx context.Context, session string, q question) (*http.Response, error) {
+	body, err := q.encode()
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, m.url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "text/event-stream")
+	req.Header.Set("Authorization", "Bearer sandbox") // the host puts the real key there
+	req.Header.Set("x-session-id", session)
+	return m.client.Do(req)
 }
 
 // completion is what a model answered.
@@ -65,15 +78,16 @@ func (m *model) stream(ctx context.Context, session string, q question, l listen
 	watch := time.AfterFunc(silence, cancel)
 	defer watch.Stop()
 	q.Stream, q.Options.IncludeUsage = true, true
-	body, err := q.encode()
+	res, err := m.post(ctx, session, q)
 	if err != nil {
-		return completion{}, failed(0, "", err.Error())
+		return completion{}, classify(err)
 	}
-	var res *http.Response
-	err = m.client.Post(ctx, "chat/completions", body, &res, option.WithHeader("x-session-id", session))
+	defer res.Body.Close()
+	if res.StatusCode >= http.StatusBadRequest {
+		return completion{}, refused(res)
+	}
 	events := newMeter(res)
-	stream := ssestream.NewStream[chunk](ssestream.NewDecoder(res), err)
-	defer stream.Close()
+	stream := ssestream.NewStream[chunk](ssestream.NewDecoder(res), nil)
 	var out completion
 	for stream.Next() {
 		watch.Reset(silence)
@@ -84,7 +98,7 @@ func (m *model) stream(ctx context.Context, session string, q question, l listen
 		}
 	}
 	if err := stream.Err(); err != nil {
-		return out, classify(err, res)
+		return out, classify(err)
 	}
 	if out.finish == "" {
 		return out, failed(0, "", "the model's answer ended in the middle")
