@@ -11,20 +11,22 @@ type Message struct {
 	Body json.RawMessage // {"info": ..., "parts": [...]}
 }
 
-// saveTail makes tail the end of a session's stored thread. A message that is stored
-// already keeps its place and gets the new body.
-func saveTail(ctx context.Context, t tx, sessionID string, tail []Message) error {
-	for _, m := range tail {
-		_, err := t.exec(ctx, `INSERT INTO messages (session_id, seq, id, body)
-			SELECT id, (SELECT coalesce(max(seq) + 1, 0) FROM messages WHERE session_id = ?1), ?2, ?3
-			FROM sessions WHERE id = ?1
-			ON CONFLICT (session_id, id) DO UPDATE SET body = excluded.body WHERE body <> excluded.body`,
-			sessionID, m.ID, string(m.Body))
-		if err != nil {
-			return err
+// SaveMessages adds messages to the end of a session's stored thread, in their order. A
+// message that is stored already keeps its place and gets the new body.
+func (s *Store) SaveMessages(ctx context.Context, sessionID string, messages []Message) error {
+	return s.tx(ctx, func(t tx) error {
+		for _, m := range messages {
+			_, err := t.exec(ctx, `INSERT INTO messages (session_id, seq, id, body)
+				SELECT id, (SELECT coalesce(max(seq) + 1, 0) FROM messages WHERE session_id = ?1), ?2, ?3
+				FROM sessions WHERE id = ?1
+				ON CONFLICT (session_id, id) DO UPDATE SET body = excluded.body WHERE body <> excluded.body`,
+				sessionID, m.ID, string(m.Body))
+			if err != nil {
+				return err
+			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // Messages returns the stored thread of a session, oldest first.

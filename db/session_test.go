@@ -76,7 +76,7 @@ func reply(t *testing.T, s *db.Store, sessionID, response string) {
 	t.Helper()
 	seq, _, err := s.BeginTurn(t.Context(), sessionID, json.RawMessage(`[]`), "")
 	if err == nil {
-		err = s.CompleteTurn(t.Context(), sessionID, seq, json.RawMessage(`[]`), json.RawMessage(response), nil)
+		err = s.CompleteTurn(t.Context(), sessionID, seq, json.RawMessage(`[]`), json.RawMessage(response))
 	}
 	if err != nil {
 		t.Fatal(err)

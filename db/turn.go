@@ -36,10 +36,9 @@ func (s *Store) BeginTurn(ctx context.Context, sessionID string, parts json.RawM
 const nextSeq = `(SELECT coalesce(max(seq) + 1, 0) FROM turns WHERE session_id = ?1)`
 
 // CompleteTurn stores the reply to a pending user turn: parts, a JSON array, become
-// the assistant's turn, response, a JSON object, the session's latest response, and
-// tail the end of its stored thread. Exactly one caller completes a turn; the others
-// get ErrStale.
-func (s *Store) CompleteTurn(ctx context.Context, sessionID string, seq int64, parts, response json.RawMessage, tail []Message) error {
+// the assistant's turn, and response, a JSON object, the session's latest response.
+// Exactly one caller completes a turn; the others get ErrStale.
+func (s *Store) CompleteTurn(ctx context.Context, sessionID string, seq int64, parts, response json.RawMessage) error {
 	return s.tx(ctx, func(t tx) error {
 		now := s.nowMillis()
 		n, err := t.changed(ctx, `UPDATE turns SET status = 'complete', completed_at = ?3
@@ -59,10 +58,7 @@ func (s *Store) CompleteTurn(ctx context.Context, sessionID string, seq int64, p
 		_, err = t.exec(ctx, `UPDATE sessions SET response = ?2, response_short = ?4, last_seen_at = ?3,
 			failure_reason = CASE status WHEN 'ready' THEN NULL ELSE failure_reason END WHERE id = ?1`,
 			sessionID, string(response), now, shortResponse(response))
-		if err != nil {
-			return err
-		}
-		return saveTail(ctx, t, sessionID, tail)
+		return err
 	})
 }
 

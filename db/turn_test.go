@@ -27,7 +27,7 @@ func TestBeginTurn(t *testing.T) {
 		t.Fatal(err)
 	}
 	begin(2, true)
-	if err := s.CompleteTurn(t.Context(), id, 1, parts, parts, nil); err != nil { // its reply is number 3
+	if err := s.CompleteTurn(t.Context(), id, 1, parts, parts); err != nil { // its reply is number 3
 		t.Fatal(err)
 	}
 	begin(4, false)

@@ -127,7 +127,7 @@ func TestReadSession(t *testing.T) {
 	if _, _, err := w.store.BeginTurn(t.Context(), id, json.RawMessage(`[]`), "first"); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.store.CompleteTurn(t.Context(), id, 0, json.RawMessage(`[]`), json.RawMessage(`{"parts":[{"type":"text","text":"<hi>"}]}`), nil); err != nil {
+	if err := w.store.CompleteTurn(t.Context(), id, 0, json.RawMessage(`[]`), json.RawMessage(`{"parts":[{"type":"text","text":"<hi>"}]}`)); err != nil {
 		t.Fatal(err)
 	}
 	if r := read(); r.get("response").Raw != `{"parts":[{"type":"text","text":"<hi>"}]}` || r.get("title_preview").String() != "first" {
@@ -257,7 +257,7 @@ func TestListShowsShortResponses(t *testing.T) {
 			if _, _, err := w.store.BeginTurn(t.Context(), id, json.RawMessage(`[]`), ""); err != nil {
 				t.Fatal(err)
 			}
-			if err := w.store.CompleteTurn(t.Context(), id, 0, json.RawMessage(`[]`), json.RawMessage(tt.response), nil); err != nil {
+			if err := w.store.CompleteTurn(t.Context(), id, 0, json.RawMessage(`[]`), json.RawMessage(tt.response)); err != nil {
 				t.Fatal(err)
 			}
 			if got := w.do(t, "GET", sessions+"/"+id, nil).get("response").Raw; got != tt.response {

@@ -27,7 +27,9 @@ func (e *Engine) Stop(ctx context.Context, id string) (db.Session, error) {
 	if l != nil {
 		l.cancel()
 		e.awaitBringUp(ctx, l)
+		l.snapshots.Lock() // what a finished turn has to store is stored first
 		e.forget(l)
+		l.snapshots.Unlock()
 	}
 	if err := e.removeSandbox(ctx, s); err != nil {
 		e.cfg.Log.ErrorContext(ctx, "sandbox not removed, the next reconcile tries again", "session", id, "err", err)

@@ -55,7 +55,7 @@ func newFakeRuntime(t *testing.T) *fakeRuntime {
 	return &fakeRuntime{
 		t: t, steps: 1, boxes: map[string]*fakeBox{}, fail: map[string]error{}, before: map[string]chan struct{}{},
 		turn: func(text string) (int, string) {
-			return 200, fmt.Sprintf(`{"info":{"id":"msg_%s","role":"assistant"},"parts":[{"type":"text","text":%q}]}`, text, text)
+			return 200, fmt.Sprintf(`{"info":{"id":"REPLY","role":"assistant"},"parts":[{"type":"text","text":%q}]}`, text)
 		},
 	}
 }
@@ -160,9 +160,10 @@ func (r *fakeRuntime) guest(box *fakeBox) http.Handler {
 		for range r.steps {
 			box.thread = append(box.thread, text)
 		}
-		turn := r.turn
+		turn, last := r.turn, fmt.Sprintf("msg_%d", len(box.thread)-1)
 		r.mu.Unlock()
 		status, body := turn(text)
+		body = strings.Replace(body, "REPLY", last, 1) // the reply is the thread's newest message
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, body)
 	})

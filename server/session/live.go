@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"sync"
 
 	"lap/db"
 )
@@ -13,7 +14,9 @@ type live struct {
 	generation int64
 	conn       *connection
 	turns      queue
-	stored     string // id of the newest message in the stored thread; only the running turn uses it
+
+	snapshots sync.Mutex // guards stored, and lets one at a time store the thread
+	stored    string     // id of the newest message that is stored
 
 	cancel  context.CancelFunc // ends the bring-up
 	bringUp chan struct{}      // closed when the bring-up has ended; nil: this process made none

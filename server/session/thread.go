@@ -78,40 +78,72 @@ func (e *Engine) thread(ctx context.Context, l *live, s db.Session, limit int) (
 	return thread, nil
 }
 
+// snapshot stores what the thread has up to the message with id last, the reply to a
+// turn. Later messages may not be whole yet. It runs when the reply has been answered,
+// so that nobody waits for it. The caller holds l.snapshots.
+func (e *Engine) snapshot(ctx context.Context, l *live, s db.Session, last string) {
+	rows, err := e.tail(ctx, l, s, last)
+	if err == nil && len(rows) > 0 {
+		err = e.cfg.Store.SaveMessages(ctx, s.ID, rows)
+	}
+	if err != nil && ctx.Err() == nil { // the next one stores what is missing
+		e.cfg.Log.WarnContext(ctx, "thread not stored", "session", s.ID, "err", err)
+	}
+	if err == nil && len(rows) > 0 {
+		l.stored = rows[len(rows)-1].ID
+	}
+}
+
 // tail returns the messages of the thread, as the store keeps them, that came after the
-// one stored last. Where that one is not found, some may be stored already.
-func (e *Engine) tail(ctx context.Context, l *live, s db.Session) ([]db.Message, error) {
+// one stored last, up to the one with id last. Where the stored one is not found, some
+// may be stored already.
+func (e *Engine) tail(ctx context.Context, l *live, s db.Session, last string) ([]db.Message, error) {
 	thread, err := e.thread(ctx, l, s, recent)
 	if err != nil {
 		return nil, err
 	}
-	rows, found, err := rowsAfter(thread, l.stored)
+	rows, found, err := rowsBetween(thread, l.stored, last)
 	if err != nil || found || len(thread) < recent {
 		return rows, err
 	}
 	if thread, err = e.thread(ctx, l, s, 0); err != nil {
 		return nil, err
 	}
-	rows, _, err = rowsAfter(thread, l.stored)
+	rows, _, err = rowsBetween(thread, l.stored, last)
 	return rows, err
 }
 
-// rowsAfter returns the messages after the one with the given id, and whether that one
-// was found; if not, all of them.
-func rowsAfter(thread []json.RawMessage, id string) (rows []db.Message, found bool, err error) {
+// rowsBetween returns the messages after the one with id after, up to the one with id
+// last, and whether the first was found; if not, all up to last.
+func rowsBetween(thread []json.RawMessage, after, last string) (rows []db.Message, found bool, err error) {
 	for _, raw := range slices.Backward(thread) {
+		id := messageID(raw)
+		if id == after {
+			found = true
+			break
+		}
+		if id == last {
+			rows = nil // those before were later
+		}
 		row, err := messageRow(raw)
 		if err != nil {
 			return nil, false, err
-		}
-		if row.ID == id {
-			found = true
-			break
 		}
 		rows = append(rows, row)
 	}
 	slices.Reverse(rows)
 	return rows, found, nil
+}
+
+// messageID is the id of a message, "" when it has none.
+func messageID(raw json.RawMessage) string {
+	var m struct {
+		Info struct {
+			ID string `json:"id"`
+		} `json:"info"`
+	}
+	_ = json.Unmarshal(raw, &m) // what is no message has no id
+	return m.Info.ID
 }
 
 // messageRow is a message as the store keeps it.

@@ -125,22 +125,22 @@ func (t *turn) run(ctx context.Context) (json.RawMessage, error) {
 	return reply.whole, t.complete(ctx, s, seq, reply)
 }
 
-// complete stores the reply, and what the turn added to the thread.
+// complete stores the reply, and has what the turn added to the thread stored after it.
 func (t *turn) complete(ctx context.Context, s db.Session, seq int64, r reply) error {
-	e := t.engine
-	tail, err := e.tail(ctx, t.live, s)
-	if err != nil { // the reply is what matters; the next turn stores what is missing
-		e.cfg.Log.WarnContext(ctx, "thread not stored", "session", s.ID, "err", err)
-	}
-	err = e.cfg.Store.CompleteTurn(ctx, s.ID, seq, r.parts, r.whole, tail)
-	switch {
-	case errors.Is(err, db.ErrStale): // the agent was deleted meanwhile
+	err := t.engine.cfg.Store.CompleteTurn(ctx, s.ID, seq, r.parts, r.whole)
+	if errors.Is(err, db.ErrStale) { // the agent was deleted meanwhile
 		return ErrNotReady
-	case err != nil:
+	}
+	if err != nil {
 		return err
 	}
-	if len(tail) > 0 { // the next turn need not look further back
-		t.live.stored = tail[len(tail)-1].ID
+	t.live.snapshots.Lock() // here, so that who stops the session next waits for it
+	started := t.engine.launch(func(ctx context.Context) {
+		defer t.live.snapshots.Unlock()
+		t.engine.snapshot(ctx, t.live, s, messageID(r.whole))
+	})
+	if !started {
+		t.live.snapshots.Unlock()
 	}
 	return nil
 }

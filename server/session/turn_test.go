@@ -195,11 +195,7 @@ func TestWholeThreadIsStored(t *testing.T) {
 			t.Fatal(err)
 		}
 		want += steps
-		stored, err := w.store.Messages(t.Context(), s.ID)
-		if err != nil || len(stored) != want {
-			t.Fatalf("after turn %d %d messages are stored, want %d; error %v", i, len(stored), want, err)
-		}
-		for i, raw := range stored {
+		for i, raw := range w.stored(t, s.ID, want) {
 			if !strings.Contains(string(raw), fmt.Sprintf(`"msg_%d"`, i)) {
 				t.Errorf("message %d is %s", i, raw)
 			}
@@ -207,6 +203,54 @@ func TestWholeThreadIsStored(t *testing.T) {
 		if i == 2 {
 			w.stop() // a new process does not know what is stored
 			w.start(t)
+		}
+	}
+}
+
+// stored waits until n messages of a session's thread are stored, and returns them.
+func (w *world) stored(t *testing.T, id string, n int) []json.RawMessage {
+	t.Helper()
+	var messages []json.RawMessage
+	w.until(t, id, func(db.Session) bool {
+		var err error
+		if messages, err = w.store.Messages(t.Context(), id); err != nil || len(messages) > n {
+			t.Fatalf("%d messages are stored, want %d; error %v", len(messages), n, err)
+		}
+		return len(messages) == n
+	})
+	return messages
+}
+
+func TestTurnInFlightIsNotStoredYet(t *testing.T) {
+	w := newWorld(t)
+	s := w.ready(t)
+	if _, err := w.Message(t.Context(), s.ID, text("one")); err != nil {
+		t.Fatal(err)
+	}
+	w.stored(t, s.ID, 1)
+	w.runtime.set(func() { b := w.runtime.boxes[*s.ContainerID]; b.thread = append(b.thread, "half") })
+	w.runtime.answer(func(string) (int, string) { // the reply is followed by a message in the making
+		w.runtime.set(func() { b := w.runtime.boxes[*s.ContainerID]; b.thread = append(b.thread, "later") })
+		return 200, `{"info":{"id":"REPLY"},"parts":[]}`
+	})
+	if _, err := w.Message(t.Context(), s.ID, text("two")); err != nil {
+		t.Fatal(err)
+	}
+	w.stored(t, s.ID, 3)
+}
+
+func TestStoppedSessionKeepsItsThread(t *testing.T) {
+	w := newWorld(t)
+	for range 20 {
+		s := w.ready(t)
+		if _, err := w.Message(t.Context(), s.ID, text("x")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Stop(t.Context(), s.ID); err != nil {
+			t.Fatal(err)
+		}
+		if messages, err := w.Messages(t.Context(), s.ID); err != nil || len(messages) != 1 {
+			t.Fatalf("%d messages, error %v", len(messages), err)
 		}
 	}
 }
