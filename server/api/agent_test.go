@@ -62,8 +62,8 @@ var agentFaults = []struct {
 	{"env_var_hosts has a bad name", `"env_var_hosts": {"a-b": []}`, []string{"env_var_hosts.a-b: invalid env var name"}},
 	{"env_var_hosts has no list", `"env_vars": {"A": ""}, "env_var_hosts": {"A": "x.com"}`, []string{"env_var_hosts.A: must be an array"}},
 	{"env_var_hosts has a bad host", `"env_vars": {"A": ""}, "env_var_hosts": {"A": ["x:1"]}`, []string{"env_var_hosts.A.0: "}},
-	{"env_var_hosts is not covered", `"env_vars": {"A": ""}, "allow_out": ["a.com"], "env_var_hosts": {"A": ["b.com"]}`, []string{"env_var_hosts.A: ", "b.com", "allow_out"}},
-	{"env_var_hosts without allow_out", `"env_vars": {"A": ""}, "allow_out": [], "env_var_hosts": {"A": ["b.com"]}`, []string{"env_var_hosts.A: ", "allow_out"}},
+	{"env_var_hosts is not covered", `"env_vars": {"A": ""}, "allow_out": ["a.com"], "env_var_hosts": {"A": ["b.com"]}`, []string{"env_var_hosts.A.0: ", "b.com", "allow_out"}},
+	{"env_var_hosts without allow_out", `"env_vars": {"A": ""}, "allow_out": [], "env_var_hosts": {"A": ["b.com"]}`, []string{"env_var_hosts.A.0: ", "allow_out"}},
 	{"env_plain is text", `"env_plain": "A"`, []string{"env_plain: must be an array"}},
 	{"env_plain has a number", `"env_plain": [1]`, []string{"env_plain.0: must be a string"}},
 	{"env_plain names no variable", `"env_vars": {"A": ""}, "env_plain": ["A", "B"]`, []string{`env_plain.1: "B" is not in env_vars`}},
@@ -260,7 +260,7 @@ func TestPatchAgentFaults(t *testing.T) {
 		{"requirements is a number", id, `{"requirements": 1}`, "requirements: "},
 		{"bound variable goes", id, `{"env_vars": {"B": ""}, "env_var_hosts": {"A": ["a.com"]}}`, "env_var_hosts.A: is not in env_vars"},
 		{"plain variable goes", id, `{"env_vars": {"B": ""}, "env_plain": ["A"]}`, "env_plain.0: "},
-		{"host not covered by the stored allow_out", id, `{"env_var_hosts": {"A": ["b.com"]}}`, "env_var_hosts.A: "},
+		{"host not covered by the stored allow_out", id, `{"env_var_hosts": {"A": ["b.com"]}}`, "env_var_hosts.A.0: "},
 		{"inline harness loses its projects", inline, `{"projects": []}`, "projects: must not be empty"},
 	}
 	for _, tt := range tests {

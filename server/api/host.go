@@ -81,9 +81,9 @@ func hostBindings(in *object, names, allow []string) map[string][]string {
 			v.fail("is not in env_vars")
 		}
 		list := hostList(v)
-		for _, host := range list {
+		for i, host := range list {
 			if !covers(allow, host) {
-				v.fail("host %q is not covered by allow_out", clip(host))
+				v.add(v.rank, v.path+"."+strconv.Itoa(i), "host %q is not covered by allow_out", clip(host))
 			}
 		}
 		if len(list) > 0 {
