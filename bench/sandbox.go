@@ -34,9 +34,8 @@ func cold(ctx context.Context, w *world) ([]result, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := 0
-	floor, err := median(runs, func() (time.Duration, error) { i++; return floors[i-1], nil })
-	return []result{{"cold session, POST to ready", ms(session), ms(floor) + " raw create + start", ratio(session, floor)}}, err
+	floor := middle(floors)
+	return []result{{"cold session, POST to ready", ms(session), ms(floor) + " raw create + start", ratio(session, floor)}}, nil
 }
 
 // rawContainer creates and starts a container and says how long that took.
@@ -87,16 +86,11 @@ func pipes(ctx context.Context, w *world) ([]result, error) {
 	if err != nil {
 		return nil, err
 	}
-	i, j := 0, 0
-	exec, err := median(runs/2, func() (time.Duration, error) { i++; return execs[i-1], nil })
-	if err != nil {
-		return nil, err
-	}
-	start, err := median(runs/2, func() (time.Duration, error) { j++; return starts[j-1], nil })
+	exec, start := middle(execs), middle(starts)
 	return []result{
 		{"pipe by attach, to first answer", ms(attach - start), ms(start) + " create + start", "+" + ms(attach-start)},
 		{"pipe by exec, to first answer", ms(exec), ms(start) + " create + start", "+" + ms(exec)},
-	}, err
+	}, nil
 }
 
 // health asks the guest over a new pipe whether it is there, and closes the pipe.

@@ -156,8 +156,13 @@ func median(n int, fn func() (time.Duration, error)) (time.Duration, error) {
 		}
 		all[i] = d
 	}
-	slices.Sort(all)
-	return all[n/2], nil
+	return middle(all), nil
+}
+
+// middle is the median of what was measured beside something else.
+func middle(all []time.Duration) time.Duration {
+	sorted := slices.Sorted(slices.Values(all))
+	return sorted[len(sorted)/2]
 }
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.2f ms", float64(d)/float64(time.Millisecond)) }

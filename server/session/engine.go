@@ -5,6 +5,7 @@ package session
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -144,7 +145,9 @@ func (e *Engine) servePlatform(w http.ResponseWriter, r *http.Request) {
 	id := pipe.Owner(r.Context())
 	l := e.find(id)
 	if l == nil {
-		http.Error(w, `{"error":"the session has ended"}`, http.StatusGone)
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusGone)
+		_, _ = io.WriteString(w, `{"error":"the session has ended"}`) // who asked may be gone as well
 		return
 	}
 	e.cfg.Platform(l.agent, id).ServeHTTP(w, r)
