@@ -44,17 +44,25 @@ CREATE TABLE sessions (
   title_preview      TEXT,             -- from the first user text, at most 60 characters
   status             TEXT    NOT NULL CHECK (status IN ('creating', 'ready', 'failed', 'dead')),
   generation         INTEGER NOT NULL, -- grows with each entry into creating
+  revivable          INTEGER NOT NULL CHECK (revivable IN (0, 1)), -- 1: dead because its sandbox was lost; the next message brings it back
   phase              TEXT,
   phase_detail       TEXT,             -- at most 500 characters
+  timings            TEXT,             -- JSON object: phase to milliseconds, of the latest bring-up
   container_id       TEXT,             -- the engine's id of the sandbox
+  guest_id           TEXT,             -- the guest process whose journal is followed
+  journal            INTEGER NOT NULL, -- the last entry of that journal that is stored
   harness_session_id TEXT,             -- the session's id inside the harness
+  primed             INTEGER NOT NULL CHECK (primed IN (0, 1)), -- 1: the harness session knows what came before
+  progress_token     TEXT,             -- hex SHA-256 of the token that phase reports come with
   failure_reason     TEXT,
   skill_ids          TEXT    NOT NULL, -- JSON array: extra skills of this session
   env_names          TEXT    NOT NULL, -- JSON array: names of per-session env_vars; values are never stored
   env_plain          TEXT    NOT NULL, -- JSON array: those of env_names that are no secret
   warnings           TEXT    NOT NULL, -- JSON array of sentences
+  last_event         INTEGER NOT NULL, -- seq of the newest event, 0: none
   created_at         INTEGER NOT NULL,
   creating_since     INTEGER NOT NULL, -- last entry into creating
+  deadline_at        INTEGER,          -- creating: when it fails unless it makes progress
   last_seen_at       INTEGER,          -- last activity
   stopped_at         INTEGER,
   response_short     TEXT,             -- JSON: response as lists show it, NULL when it is short already
@@ -64,22 +72,43 @@ CREATE INDEX sessions_by_created ON sessions (created_at, id);
 CREATE INDEX sessions_by_agent   ON sessions (agent_id, created_at, id);
 CREATE INDEX sessions_live       ON sessions (agent_id, status) WHERE status IN ('creating', 'ready');
 CREATE INDEX sessions_by_status  ON sessions (status, created_at, id);
+CREATE INDEX sessions_revivable  ON sessions (id) WHERE revivable = 1;
 
--- The durable log of a session: a user turn is written before the harness sees it,
--- its reply before the client does.
+-- What users said, in the order in which it came, and what was answered. A turn is
+-- written before the harness sees it, its reply before the client does.
 CREATE TABLE turns (
   session_id         TEXT    NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
   seq                INTEGER NOT NULL, -- from 0, without gaps
-  role               TEXT    NOT NULL CHECK (role IN ('user', 'assistant')),
-  status             TEXT    NOT NULL CHECK (status IN ('pending', 'complete', 'failed')),
+  status             TEXT    NOT NULL CHECK (status IN ('queued', 'running', 'complete', 'failed', 'interrupted')),
   parts              TEXT    NOT NULL, -- JSON array of message parts, without image bytes
-  harness_session_id TEXT,
+  request            TEXT,             -- JSON object: what else is sent to the harness, NULL: nothing
+  lossy              INTEGER NOT NULL CHECK (lossy IN (0, 1)), -- 1: image bytes were left out, so it cannot be sent from this row
+  reply              TEXT,             -- JSON object: the harness's reply
+  error              TEXT,             -- why there is none, or none that counts
+  harness_session_id TEXT,             -- to which it was sent
+  first_event        INTEGER,          -- the newest event before it was sent
   created_at         INTEGER NOT NULL,
+  deadline_at        INTEGER NOT NULL, -- when it fails
+  sent_at            INTEGER,
   completed_at       INTEGER,
   PRIMARY KEY (session_id, seq)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX turns_open ON turns (session_id, seq) WHERE status IN ('queued', 'running');
 
--- The thread as the harness last showed it, so that it can be read without a sandbox.
+-- The event log of a session: the frames of its harness, numbered from 1 without gaps.
+-- A row holds one frame, or a run of deltas of one part, packed when its turn is over.
+CREATE TABLE events (
+  session_id TEXT    NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+  seq        INTEGER NOT NULL, -- of the last event in the row
+  length     INTEGER NOT NULL, -- how many events are in the row
+  type       TEXT    NOT NULL,
+  body       TEXT    NOT NULL, -- JSON frame, without image bytes; of a packed row: without delta
+  pieces     TEXT,             -- JSON array of the deltas of a packed row, NULL: not packed
+  created_at INTEGER NOT NULL,
+  PRIMARY KEY (session_id, seq)
+) STRICT, WITHOUT ROWID;
+
+-- The thread of a session, as the events tell it, so that it can be read without a sandbox.
 CREATE TABLE messages (
   session_id TEXT    NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
   seq        INTEGER NOT NULL, -- order in the thread
@@ -88,6 +117,43 @@ CREATE TABLE messages (
   PRIMARY KEY (session_id, seq),
   UNIQUE (session_id, id)
 ) STRICT, WITHOUT ROWID;
+
+-- The last 64 KiB of what a sandbox printed.
+CREATE TABLE outputs (
+  session_id TEXT    NOT NULL PRIMARY KEY REFERENCES sessions (id) ON DELETE CASCADE,
+  text       TEXT    NOT NULL,
+  saved_at   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What was answered to requests with an Idempotency-Key.
+CREATE TABLE idempotency (
+  scope      TEXT    NOT NULL, -- what the key was used on
+  key        TEXT    NOT NULL,
+  hash       TEXT    NOT NULL, -- of the request
+  session_id TEXT    NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+  turn_seq   INTEGER,          -- the turn it began, NULL: it created the session
+  answer     TEXT,             -- JSON: the first answer, where the turn does not tell
+  created_at INTEGER NOT NULL,
+  PRIMARY KEY (scope, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX idempotency_by_session ON idempotency (session_id);
+
+-- Every sandbox there is, or may be: a row is written before the engine is asked to make
+-- one, and goes when the engine has removed it. It outlives its session.
+CREATE TABLE sandboxes (
+  name         TEXT    NOT NULL PRIMARY KEY,
+  session_id   TEXT    NOT NULL, -- of a warm one: the id that the session which takes it will have
+  agent_id     TEXT    NOT NULL, -- of a warm one: whose sessions it is meant for
+  generation   INTEGER NOT NULL, -- of the session when it was made
+  state        TEXT    NOT NULL CHECK (state IN ('making', 'warm', 'owned', 'removing')),
+  container_id TEXT,             -- the engine's id, NULL until it is known
+  warm_key     TEXT,             -- what it was made from, NULL: made for its session
+  frozen       INTEGER NOT NULL CHECK (frozen IN (0, 1)), -- 1: paused by lap, or about to be
+  created_at   INTEGER NOT NULL,
+  ready_at     INTEGER           -- warm since
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sandboxes_by_session ON sandboxes (session_id);
+CREATE INDEX sandboxes_warm       ON sandboxes (warm_key, ready_at) WHERE state = 'warm';
 
 CREATE TABLE skills (
   id          TEXT    NOT NULL PRIMARY KEY,

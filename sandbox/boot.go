@@ -31,5 +31,6 @@ type File struct {
 type BootEvent struct {
 	Phase string `json:"phase,omitempty"`
 	Done  bool   `json:"done,omitempty"`
+	Guest string `json:"guest,omitempty"` // with Done: the id of the guest process
 	Error string `json:"error,omitempty"`
 }
