@@ -11,22 +11,25 @@ type Message struct {
 	Body json.RawMessage // {"info": ..., "parts": [...]}
 }
 
-// SaveMessages adds messages to the end of a session's stored thread, in their order. A
+// saveMessages adds messages to the end of a session's stored thread, in their order. A
 // message that is stored already keeps its place and gets the new body.
-func (s *Store) SaveMessages(ctx context.Context, sessionID string, messages []Message) error {
-	return s.tx(ctx, func(t tx) error {
-		for _, m := range messages {
-			_, err := t.exec(ctx, `INSERT INTO messages (session_id, seq, id, body)
-				SELECT id, (SELECT coalesce(max(seq) + 1, 0) FROM messages WHERE session_id = ?1), ?2, ?3
-				FROM sessions WHERE id = ?1
-				ON CONFLICT (session_id, id) DO UPDATE SET body = excluded.body WHERE body <> excluded.body`,
-				sessionID, m.ID, string(m.Body))
-			if err != nil {
-				return err
-			}
+func (t tx) saveMessages(ctx context.Context, sessionID string, messages []Message, removed []string) error {
+	for _, id := range removed {
+		if _, err := t.exec(ctx, `DELETE FROM messages WHERE session_id = ? AND id = ?`, sessionID, id); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	for _, m := range messages {
+		_, err := t.exec(ctx, `INSERT INTO messages (session_id, seq, id, body)
+			SELECT id, (SELECT coalesce(max(seq) + 1, 0) FROM messages WHERE session_id = ?1), ?2, ?3
+			FROM sessions WHERE id = ?1
+			ON CONFLICT (session_id, id) DO UPDATE SET body = excluded.body WHERE body <> excluded.body`,
+			sessionID, m.ID, string(m.Body))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Messages returns the stored thread of a session, oldest first.

@@ -32,18 +32,26 @@ type Session struct {
 	TitlePreview     *string
 	Status           string
 	Generation       int64
+	Revivable        bool // dead because its sandbox was lost; the next message brings it back
 	Phase            *string
 	PhaseDetail      *string
+	Timings          json.RawMessage // of the latest bring-up: phase to milliseconds; nil: none yet
 	ContainerID      *string
+	GuestID          *string // the guest process whose journal is followed
+	Journal          int64   // the last entry of it that is stored
 	HarnessSessionID *string
+	Primed           bool            // the harness session knows what came before
+	ProgressToken    *string         // hex SHA-256 of the token that phase reports come with
 	Response         json.RawMessage // nil: no reply yet
 	FailureReason    *string
 	SkillIDs         []string
 	EnvNames         []string // names of per-session env_vars; their values are never stored
 	EnvPlain         []string
 	Warnings         []string
+	LastEvent        int64 // seq of the newest event, 0: none
 	CreatedAt        time.Time
 	CreatingSince    time.Time
+	DeadlineAt       *time.Time // creating: when it fails unless it makes progress
 	LastSeenAt       *time.Time
 	StoppedAt        *time.Time
 }
@@ -56,28 +64,88 @@ type NewSession struct {
 	EnvNames []string
 	EnvPlain []string
 	Warnings []string
+	Deadline time.Time // when it fails unless it makes progress
+	First    *NewTurn  // queued at once; nil: none
+	WarmKey  string    // of the warm sandboxes that will do; empty: none will
+	Once     *Once     // nil: the request has no key
+}
+
+// A Created is what came of a request for a session.
+type Created struct {
+	Session Session
+	Warm    *Sandbox        // what the session took over; its id and generation are the session's
+	Again   json.RawMessage // the first answer, when the key was used before; Session is as it is now
 }
 
 // CreateSession stores a session in state creating, generation 1. The error is
-// ErrNotFound when the agent is gone.
-func (s *Store) CreateSession(ctx context.Context, in NewSession) (Session, error) {
-	id, now := s.newID(), s.nowMillis()
-	var out Session
-	err := s.tx(ctx, func(t tx) error {
-		n, err := t.changed(ctx, `INSERT INTO sessions
-			(id, agent_id, model, title, status, generation, skill_ids, env_names, env_plain, warnings, created_at, creating_since)
-			SELECT ?1, id, model, ?3, 'creating', 1, ?4, ?5, ?6, ?7, ?8, ?8 FROM agents WHERE id = ?2`,
-			id, in.AgentID, in.Title, jsonList(in.SkillIDs), jsonList(in.EnvNames), jsonList(in.EnvPlain), jsonList(in.Warnings), now)
+// ErrNotFound when the agent is gone, ErrKeyReused when the key belongs to another
+// request.
+func (s *Store) CreateSession(ctx context.Context, in NewSession) (Created, error) {
+	var out Created
+	err := s.tx(ctx, func(t tx) (err error) {
+		out = Created{}
+		before, err := t.seen(ctx, in.Once)
 		if err != nil {
 			return err
 		}
-		if n == 0 {
-			return ErrNotFound
+		if before != nil {
+			out.Again = before.answer
+			out.Session, err = t.session(ctx, before.sessionID)
+			return err
 		}
-		out, err = scanSession(t.row(ctx, selectSession(wholeResponse)+` WHERE s.id = ?`, id))
-		return err
+		id := s.newID()
+		if out.Warm, err = t.claimWarm(ctx, in.WarmKey, in.AgentID); err != nil {
+			return err
+		}
+		if out.Warm != nil {
+			id = out.Warm.SessionID
+		}
+		if err := t.insertSession(ctx, id, in, out.Warm, s.nowMillis()); err != nil {
+			return err
+		}
+		if in.First != nil {
+			if _, err := t.insertTurn(ctx, id, *in.First, s.nowMillis()); err != nil {
+				return err
+			}
+		}
+		if out.Session, err = t.session(ctx, id); err != nil {
+			return err
+		}
+		return t.rememberAnswer(ctx, in.Once, out.Session, s.nowMillis())
 	})
 	return out, err
+}
+
+func (t tx) rememberAnswer(ctx context.Context, o *Once, s Session, now int64) error {
+	if o == nil {
+		return nil
+	}
+	answer, err := o.Answer(s)
+	if err != nil {
+		return err
+	}
+	return t.remember(ctx, o, s.ID, nil, answer, now)
+}
+
+func (t tx) insertSession(ctx context.Context, id string, in NewSession, warm *Sandbox, now int64) error {
+	var container *string
+	if warm != nil {
+		container = warm.ContainerID
+	}
+	preview := ""
+	if in.First != nil {
+		preview = in.First.Preview
+	}
+	return t.mustChange(ctx, ErrNotFound, `INSERT INTO sessions
+		(id, agent_id, model, title, title_preview, status, generation, revivable, container_id, journal, primed,
+		skill_ids, env_names, env_plain, warnings, last_event, created_at, creating_since, deadline_at)
+		SELECT ?1, id, model, ?3, nullif(?4, ''), 'creating', 1, 0, ?5, 0, 0, ?6, ?7, ?8, ?9, 0, ?10, ?10, ?11 FROM agents WHERE id = ?2`,
+		id, in.AgentID, in.Title, preview, container,
+		jsonList(in.SkillIDs), jsonList(in.EnvNames), jsonList(in.EnvPlain), jsonList(in.Warnings), now, millis(in.Deadline))
+}
+
+func (t tx) session(ctx context.Context, id string) (Session, error) {
+	return scanSession(t.row(ctx, selectSession(wholeResponse)+` WHERE s.id = ?`, id))
 }
 
 // What a query reads of a response, which may be large.
@@ -89,31 +157,31 @@ const (
 
 // selectSession is the start of a query for scanSession.
 func selectSession(response string) string {
-	return `SELECT s.id, s.agent_id, a.harness_id, s.model, s.title, s.title_preview, s.status, s.generation,
-	s.phase, s.phase_detail, s.container_id, s.harness_session_id, ` + response + `, s.failure_reason,
-	s.skill_ids, s.env_names, s.env_plain, s.warnings, s.created_at, s.creating_since, s.last_seen_at, s.stopped_at
+	return `SELECT s.id, s.agent_id, a.harness_id, s.model, s.title, s.title_preview, s.status, s.generation, s.revivable,
+	s.phase, s.phase_detail, s.timings, s.container_id, s.guest_id, s.journal, s.harness_session_id, s.primed, s.progress_token,
+	` + response + `, s.failure_reason, s.skill_ids, s.env_names, s.env_plain, s.warnings, s.last_event,
+	s.created_at, s.creating_since, s.deadline_at, s.last_seen_at, s.stopped_at
 	FROM sessions s JOIN agents a ON a.id = s.agent_id`
 }
 
 func scanSession(r scanner) (Session, error) {
 	var (
 		s                              Session
-		response                       sql.NullString
+		timings, response              sql.NullString
 		skills, names, plain, warnings string
 		created, creating              int64
-		lastSeen, stopped              sql.NullInt64
+		deadline, lastSeen, stopped    sql.NullInt64
 	)
-	err := r.Scan(&s.ID, &s.AgentID, &s.HarnessID, &s.Model, &s.Title, &s.TitlePreview, &s.Status, &s.Generation,
-		&s.Phase, &s.PhaseDetail, &s.ContainerID, &s.HarnessSessionID, &response, &s.FailureReason,
-		&skills, &names, &plain, &warnings, &created, &creating, &lastSeen, &stopped)
+	err := r.Scan(&s.ID, &s.AgentID, &s.HarnessID, &s.Model, &s.Title, &s.TitlePreview, &s.Status, &s.Generation, &s.Revivable,
+		&s.Phase, &s.PhaseDetail, &timings, &s.ContainerID, &s.GuestID, &s.Journal, &s.HarnessSessionID, &s.Primed, &s.ProgressToken,
+		&response, &s.FailureReason, &skills, &names, &plain, &warnings, &s.LastEvent,
+		&created, &creating, &deadline, &lastSeen, &stopped)
 	if err != nil {
 		return Session{}, err
 	}
-	if response.Valid {
-		s.Response = json.RawMessage(response.String)
-	}
+	s.Timings, s.Response = nullJSON(timings), nullJSON(response)
 	s.CreatedAt, s.CreatingSince = moment(created), moment(creating)
-	s.LastSeenAt, s.StoppedAt = nullMoment(lastSeen), nullMoment(stopped)
+	s.DeadlineAt, s.LastSeenAt, s.StoppedAt = nullMoment(deadline), nullMoment(lastSeen), nullMoment(stopped)
 	err = errors.Join(
 		json.Unmarshal([]byte(skills), &s.SkillIDs), json.Unmarshal([]byte(names), &s.EnvNames),
 		json.Unmarshal([]byte(plain), &s.EnvPlain), json.Unmarshal([]byte(warnings), &s.Warnings))
@@ -121,6 +189,22 @@ func scanSession(r scanner) (Session, error) {
 		return Session{}, fmt.Errorf("session %s: %w", s.ID, err)
 	}
 	return s, nil
+}
+
+func nullJSON(text sql.NullString) json.RawMessage {
+	if !text.Valid {
+		return nil
+	}
+	return json.RawMessage(text.String)
+}
+
+// textOrNull is what a column holds of optional JSON.
+func textOrNull(b json.RawMessage) *string {
+	if b == nil {
+		return nil
+	}
+	text := string(b)
+	return &text
 }
 
 func nullMoment(ms sql.NullInt64) *time.Time {
