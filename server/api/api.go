@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net/http"
 	"time"
@@ -20,16 +21,58 @@ import (
 // An Engine carries sessions. Its errors are those of package session, and
 // db.ErrNotFound for what does not exist.
 type Engine interface {
-	// Create stores a session of agent and begins to bring it up.
-	Create(ctx context.Context, agent db.Agent, in session.NewSession) (db.Session, error)
+	// Create stores a session of agent and begins to bring it up. again is the first
+	// answer to a request whose idempotency key was used before, else nil. The error is
+	// db.ErrKeyReused when the key belongs to another request.
+	Create(ctx context.Context, agent db.Agent, in session.NewSession) (s db.Session, again json.RawMessage, err error)
 	// Stop ends a session. It may be called again.
 	Stop(ctx context.Context, sessionID string) (db.Session, error)
-	// Message sends a user turn and returns the reply, {"info", "parts"}.
-	Message(ctx context.Context, sessionID string, parts []json.RawMessage) (json.RawMessage, error)
-	// Messages returns a session's thread, oldest first.
+	// Restart replaces the sandbox of a session and returns when it is ready. env are
+	// per-session variables; nil: those that it has, where they can be had.
+	Restart(ctx context.Context, sessionID string, env map[string]string) (db.Session, error)
+	// Abort ends the turn that a session carries out. None is no error.
+	Abort(ctx context.Context, sessionID string) error
+	// Begin accepts a user turn: it is stored, and will be sent when those before it are
+	// over, even when the caller leaves. The error is db.ErrKeyReused too.
+	Begin(ctx context.Context, sessionID string, t session.Turn) (Pending, error)
+	// Feed reads a session's event log from after the given event on; -1: from now on.
+	Feed(ctx context.Context, sessionID string, after int64) (Feed, error)
+	// Messages returns a session's thread, oldest first, with what is being written now.
 	Messages(ctx context.Context, sessionID string) ([]json.RawMessage, error)
+	// Sandbox gives access to the guest of a ready session (see sandbox.Entry's file for
+	// its HTTP API), which is woken or brought back for it. The caller calls release when
+	// it is done; until then the sandbox is not frozen.
+	Sandbox(ctx context.Context, sessionID string) (guest *http.Client, release func(), err error)
+	// Output returns what a session's sandbox printed last, also after it has ended.
+	Output(ctx context.Context, sessionID string) (string, error)
+	// Diagnose looks at a session's sandbox. It changes nothing.
+	Diagnose(ctx context.Context, s db.Session) session.Diagnosis
+	// Phase notes a phase that a session's sandbox reports with its progress token. ok is
+	// false when the session is not creating. The error is session.ErrToken, also for
+	// sessions that do not exist.
+	Phase(ctx context.Context, sessionID, token, phase, detail string) (ok bool, err error)
 	// DeleteAgent ends every session of an agent, removes their sandboxes, and deletes it.
 	DeleteAgent(ctx context.Context, agentID string) error
+	// Changed says that what sandboxes of an agent are made from has changed.
+	Changed(agentID string)
+}
+
+// A Pending is a turn that was accepted.
+type Pending interface {
+	// Started waits until the turn is on its way to the harness and returns the newest
+	// event before it. The error says why it never will be.
+	Started(ctx context.Context) (after int64, err error)
+	// Reply waits until the turn is over and returns its reply, {"info", "parts"}.
+	Reply(ctx context.Context) (json.RawMessage, error)
+}
+
+// A Feed reads a session's event log in order and without gaps.
+type Feed interface {
+	// After is the event that was read last, or the one that the feed begins after.
+	After() int64
+	// Next waits for events after those already read and returns at most a few hundred.
+	// The error is session.ErrEnded when the session is over and all was read.
+	Next(ctx context.Context) ([]db.Event, error)
 }
 
 // Config says what an API works with.
@@ -43,6 +86,8 @@ type Config struct {
 	BaseURL      string        // public URL; empty: http:// and Listen
 	DefaultModel string        // of agents created without a model; empty: a model is required
 	IdleTimeout  time.Duration // shown as idle_timeout_ms; 0: sessions never idle out
+	Metrics      io.WriterTo   // what GET /api/v1/metrics answers
+	OpenMetrics  bool          // to everybody
 	Log          *slog.Logger
 	Now          func() time.Time // nil: time.Now
 	NewID        func() string    // of skill blocks without a skill; nil: random UUIDs
