@@ -271,3 +271,10 @@ func (s *Store) LiveSessions(ctx context.Context, agentID string) ([]Session, er
 	rows, err := s.r.query(ctx, live+` AND s.agent_id = ?`, agentID)
 	return collect(rows, err, scanSession)
 }
+
+// LostSessions returns the sessions that the next message would bring back and that ended
+// before the given time, without their responses.
+func (s *Store) LostSessions(ctx context.Context, before time.Time) ([]Session, error) {
+	rows, err := s.r.query(ctx, selectSession(noResponse)+` WHERE s.revivable = 1 AND s.stopped_at < ?`, millis(before))
+	return collect(rows, err, scanSession)
+}
