@@ -108,7 +108,8 @@ func (s *Store) CreateSession(ctx context.Context, in NewSession) (Created, erro
 				return err
 			}
 		}
-		if out.Session, err = t.session(ctx, id); err != nil {
+		out.Session, err = scanSession(t.row(ctx, selectSession(noResponse)+` WHERE s.id = ?`, id))
+		if err != nil {
 			return err
 		}
 		return t.rememberAnswer(ctx, in.Once, out.Session, s.nowMillis())
@@ -150,8 +151,8 @@ func (t tx) session(ctx context.Context, id string) (Session, error) {
 
 // What a query reads of a response, which may be large.
 const (
-	wholeResponse = `s.response`
-	listResponse  = `coalesce(s.response_short, s.response)`
+	wholeResponse = `(SELECT body FROM responses WHERE session_id = s.id)`
+	listResponse  = `(SELECT coalesce(short, body) FROM responses WHERE session_id = s.id)`
 	noResponse    = `NULL`
 )
 
