@@ -87,7 +87,7 @@ func (e *Engine) firstPromptFailed(ctx context.Context, p *Pending) {
 		return
 	}
 	e.cfg.Log.WarnContext(ctx, "initial prompt failed", "session", p.live.id, "err", err)
-	err = ignoreStale(e.cfg.Store.NoteFailure(ctx, p.live.id, "initial_prompt failed: "+oneLine(plain(err))))
+	err = ignoreStale(e.cfg.Store.NoteFailure(ctx, p.live.id, "initial_prompt failed: "+oneLine(err.Error())))
 	if err != nil {
 		e.cfg.Log.ErrorContext(ctx, "failure of the initial prompt not noted", "session", p.live.id, "err", err)
 	}

@@ -1,6 +1,21 @@
 package session
 
-import ()
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync/atomic"
+
+	"lap/db"
+	"lap/sandbox"
+	"lap/server/prompt"
+)
 
 // deliver hands a turn to the guest of its session, once. A turn of an earlier process
 // that was sent already is only made sure of to be followed.
@@ -94,9 +109,10 @@ func (e *Engine) resume(ctx context.Context, l *live, t db.Turn) error {
 		return err
 	}
 	defer a.release()
-	// What was sent by a process that ended in the middle may not have arrived.
+	// What was sent by a process that ended in the middle may not have arrived. The guest
+	// takes a turn once; one whose images were left out is then refused by its harness.
 	body, err := e.turnBody(ctx, s, t, nil, db.Sending{Primed: s.Primed})
-	if err != nil || t.Lossy {
+	if err != nil {
 		return err
 	}
 	_, err = postTurn(ctx, a.client, sandbox.Turn{ID: strconv.FormatInt(t.Seq, 10), Path: sessionPath(s, "/message"), Body: body})
@@ -130,6 +146,17 @@ func postTurn(ctx context.Context, client *http.Client, t sandbox.Turn) (arrived
 		return body.read.Load(), errors.Join(&statusError{status: res.StatusCode, body: string(text)}, err)
 	}
 	return true, nil
+}
+
+// A noticed is a body that notes whether anything of it was read.
+type noticed struct {
+	io.Reader
+	read atomic.Bool
+}
+
+func (n *noticed) Read(b []byte) (int, error) {
+	n.read.Store(true)
+	return n.Reader.Read(b)
 }
 
 // turnBody is a turn as the harness takes it. To a harness session that does not know

@@ -30,7 +30,7 @@ func (e *Engine) Begin(ctx context.Context, id string, in Turn) (*Pending, error
 		return nil, err
 	}
 	row.Request, row.Once = in.Request, in.Once
-	l := e.adopt(s)
+	l := e.takes(s)
 	l.mu.Lock() // so that the worker finds the whole parts of every turn it finds
 	t, again, err := e.cfg.Store.AddTurn(ctx, id, row)
 	if err == nil && !again && row.Lossy {
@@ -39,7 +39,6 @@ func (e *Engine) Begin(ctx context.Context, id string, in Turn) (*Pending, error
 	l.mu.Unlock()
 	switch {
 	case errors.Is(err, db.ErrStale):
-		e.forgetIfOver(ctx, l)
 		return nil, ErrNotReady
 	case err != nil:
 		return nil, err
@@ -48,6 +47,15 @@ func (e *Engine) Begin(ctx context.Context, id string, in Turn) (*Pending, error
 		return nil, ErrStopping
 	}
 	return &Pending{engine: e, live: l, seq: t.Seq}, nil
+}
+
+// takes returns the live that a turn of a session goes to. Of a session that is over this
+// process keeps none: it can only be asked for a turn that it had.
+func (e *Engine) takes(s db.Session) *live {
+	if e.over(s) {
+		return newLive(s)
+	}
+	return e.adopt(s)
 }
 
 // newTurn is a user turn as it is stored.

@@ -1,20 +1,12 @@
 package session
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
-	"strconv"
 	"time"
 
 	"lap/db"
-	"lap/sandbox"
-	"lap/server/prompt"
 )
 
 const (
