@@ -63,7 +63,7 @@ func (e *Engine) compose(ctx context.Context, agent db.Agent, s db.Session, env 
 // never lists what is removed from a sandbox's environment whoever set it: lap's own
 // secrets, and names whose real values only lap may know.
 var never = []string{
-	"MASTER_KEY", "ENCRYPTION_KEY", "HARNESS_TOKEN_SIGNING_KEY",
+	"MASTER_KEY", "GIT_TOKEN", "ENCRYPTION_KEY", "HARNESS_TOKEN_SIGNING_KEY",
 	"LAP_ACCESS_TOKEN", "LAP_REFRESH_TOKEN", "LAP_AUTH_TOKEN", "HARNESS_AUTH_TOKEN", "HARNESS_PROGRESS_TOKEN",
 }
 
@@ -86,7 +86,7 @@ func (e *Engine) environment(agent db.Agent, s db.Session, own map[string]string
 		"LITELLM_DEFAULT_MODEL": agent.Model,
 		"LAP_BASE_URL":          "http://" + sandbox.PlatformAddr, "PLATFORM_URL": "http://" + sandbox.PlatformAddr,
 	}
-	if agent.RepoURL != nil {
+	if base["REPO_URL"] = e.cfg.Repo; agent.RepoURL != nil {
 		base["REPO_URL"] = *agent.RepoURL
 	}
 	if agent.Requirements != nil {

@@ -17,12 +17,14 @@ import (
 	"lap/sandbox"
 	"lap/sandbox/pipe"
 	"lap/server/metrics"
+	"lap/server/mirror"
 )
 
 // Config says what an Engine works with.
 type Config struct {
 	Store   *db.Store
 	Runtime sandbox.Runtime
+	Mirrors *mirror.Mirrors   // of git repositories
 	Limits  sandbox.Limits    // of every sandbox
 	Images  map[string]string // harness id to image, where it differs from the harness's own
 	Env     map[string]string // for every sandbox, overridden by agents and sessions

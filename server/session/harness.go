@@ -59,6 +59,12 @@ func send(ctx context.Context, client *http.Client, method, path string, body an
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
+	return sendRequest(client, req)
+}
+
+// sendRequest returns the answer to a request, whose body the caller closes. A status of
+// 400 or more is an error, a statusError.
+func sendRequest(client *http.Client, req *http.Request) (*http.Response, error) {
 	res, err := client.Do(req)
 	if err != nil {
 		return nil, err
