@@ -57,17 +57,18 @@ type Engine interface {
 	Changed(agentID string)
 }
 
-// A Pending is a turn that was accepted.
-type Pending interface {
+// A Pending is a turn that was accepted. It is an alias, as is Feed, so that an engine can
+// return one without knowing this package.
+type Pending = interface {
 	// Started waits until the turn is on its way to the harness and returns the newest
-	// event before it. The error says why it never will be.
+	// event before it. The error says why it never will be. It may be called again.
 	Started(ctx context.Context) (after int64, err error)
 	// Reply waits until the turn is over and returns its reply, {"info", "parts"}.
 	Reply(ctx context.Context) (json.RawMessage, error)
 }
 
 // A Feed reads a session's event log in order and without gaps.
-type Feed interface {
+type Feed = interface {
 	// After is the event that was read last, or the one that the feed begins after.
 	After() int64
 	// Next waits for events after those already read and returns at most a few hundred.
@@ -86,8 +87,8 @@ type Config struct {
 	BaseURL      string        // public URL; empty: http:// and Listen
 	DefaultModel string        // of agents created without a model; empty: a model is required
 	IdleTimeout  time.Duration // shown as idle_timeout_ms; 0: sessions never idle out
-	Metrics      io.WriterTo   // what GET /api/v1/metrics answers
-	OpenMetrics  bool          // to everybody
+	Metrics      io.WriterTo   // what GET /api/v1/metrics answers; nil: there is no such route
+	OpenMetrics  bool          // it answers everybody
 	Log          *slog.Logger
 	Now          func() time.Time // nil: time.Now
 	NewID        func() string    // of skill blocks without a skill; nil: random UUIDs
@@ -98,8 +99,11 @@ type API struct {
 	cfg       Config
 	guard     guard
 	masterKey [sha256.Size]byte
-	public    map[string]bool // paths that need no credential
+	timing    timing
+	public    *httprouter.Router // knows the paths that need no credential
 	router    http.Handler
+	ending    context.Context // ends with EndStreams
+	end       context.CancelFunc
 }
 
 // New returns the API of cfg.
@@ -117,11 +121,17 @@ func New(cfg Config) *API {
 		cfg:       cfg,
 		guard:     newGuard(cfg.Listen, cfg.BaseURL, cfg.AllowedHosts),
 		masterKey: sha256.Sum256([]byte(cfg.MasterKey)),
-		public:    map[string]bool{},
+		timing:    defaultTiming,
+		public:    httprouter.New(),
 	}
+	a.ending, a.end = context.WithCancel(context.Background())
 	a.router = a.newRouter()
 	return a
 }
+
+// EndStreams ends every event stream, now and from now on, which would keep a server
+// that shuts down waiting. Give it to http.Server.RegisterOnShutdown.
+func (a *API) EndStreams() { a.end() }
 
 // Handler answers clients that reach the server by its address.
 func (a *API) Handler() http.Handler {
@@ -138,6 +148,9 @@ func (a *API) SandboxHandler(agentID, sessionID string) http.Handler {
 	}))
 }
 
+// anyMethod is the one method that the router of public paths knows.
+const anyMethod = "*"
+
 func (a *API) newRouter() http.Handler {
 	router := httprouter.New()
 	router.RedirectTrailingSlash = false
@@ -148,7 +161,7 @@ func (a *API) newRouter() http.Handler {
 	router.PanicHandler = a.panicked
 	for _, rt := range a.routes() {
 		if rt.access.public {
-			a.public[rt.path] = true
+			a.public.Handle(anyMethod, rt.path, func(http.ResponseWriter, *http.Request, httprouter.Params) {})
 		}
 		router.Handle(rt.method, rt.path, a.serve(rt))
 		if rt.method == http.MethodGet {

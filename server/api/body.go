@@ -35,10 +35,7 @@ func decodeOptional(w http.ResponseWriter, r *http.Request, limit int64) (*objec
 	if err != nil {
 		return nil, err
 	}
-	if len(bytes.TrimSpace(body)) == 0 {
-		body = []byte(`{}`)
-	}
-	return parse(body)
+	return parseOptional(body)
 }
 
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
@@ -58,6 +55,13 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 		return nil, errBadJSON
 	}
 	return b.Bytes(), nil
+}
+
+func parseOptional(body []byte) (*object, error) {
+	if len(bytes.TrimSpace(body)) == 0 {
+		body = []byte(`{}`)
+	}
+	return parse(body)
 }
 
 func parse(body []byte) (*object, error) {

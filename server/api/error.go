@@ -48,7 +48,9 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		status, msg = statusClientGone, "client gone"
 	case errors.Is(err, db.ErrNotFound):
 		status, msg = http.StatusNotFound, "not found"
-	case errors.Is(err, session.ErrHarness):
+	case errors.Is(err, db.ErrKeyReused):
+		status, msg = http.StatusConflict, idempotencyKey+" was used for another request"
+	case errors.Is(err, session.ErrHarness), errors.Is(err, session.ErrRestart):
 		status, msg = http.StatusBadGateway, oneLine(err.Error())
 	case errors.Is(err, session.ErrStopping):
 		status, msg = http.StatusServiceUnavailable, session.ErrStopping.Error()

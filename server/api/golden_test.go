@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"lap/db"
 )
 
 // TestGoldenExchanges plays the stories in testdata/api, each on a new world with a
@@ -72,7 +74,7 @@ func play(t *testing.T, w *world, story string) string {
 		}
 		flush()
 		if id, ok := strings.CutPrefix(line, "! ready "); ok {
-			if err := w.store.MarkReady(t.Context(), id, 1, "harness-session"); err != nil {
+			if err := w.store.MarkReady(t.Context(), id, 1, db.Readiness{HarnessSessionID: "harness-session"}); err != nil {
 				t.Fatal(err)
 			}
 		}

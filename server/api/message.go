@@ -8,34 +8,65 @@ import (
 
 	"github.com/julienschmidt/httprouter"
 
+	"lap/db"
 	"lap/server/session"
 )
 
 // sendMessage answers POST /sessions/{session_id}/message when the turn is over.
 func (a *API) sendMessage(w http.ResponseWriter, r *http.Request, p httprouter.Params) error {
-	id := p.ByName("session_id")
-	if _, err := a.cfg.Store.Session(r.Context(), id); err != nil {
-		return notReady(err, id)
-	}
-	in, err := decode(w, r, messageBody)
+	s, err := a.messaged(r, p)
 	if err != nil {
 		return err
 	}
-	parts := turnParts(in)
-	if err := in.err(); err != nil {
+	pending, err := a.begin(w, r, s.ID, "message")
+	if err != nil {
 		return err
 	}
-	answer, err := a.cfg.Engine.Message(r.Context(), id, parts)
+	answer, err := pending.Reply(r.Context())
+	if err != nil {
+		return turnError(err, s.ID)
+	}
+	writeJSON(w, http.StatusOK, answer)
+	return nil
+}
+
+// messaged returns the session that a message is sent to, in whatever state.
+func (a *API) messaged(r *http.Request, p httprouter.Params) (db.Session, error) {
+	id := p.ByName("session_id")
+	s, err := a.cfg.Store.Session(r.Context(), id)
+	return s, notReady(err, id)
+}
+
+// begin accepts the message in a request's body. route names the route that asks.
+func (a *API) begin(w http.ResponseWriter, r *http.Request, id, route string) (Pending, error) {
+	body, err := readBody(w, r, messageBody)
+	if err != nil {
+		return nil, err
+	}
+	in, err := parse(body)
+	if err != nil {
+		return nil, err
+	}
+	turn := session.Turn{Parts: turnParts(in)}
+	if err := in.err(); err != nil {
+		return nil, err
+	}
+	if turn.Once, err = once(r, "turn:"+id, route, body); err != nil {
+		return nil, err
+	}
+	pending, err := a.cfg.Engine.Begin(r.Context(), id, turn)
+	return pending, turnError(err, id)
+}
+
+// turnError gives the errors of a turn their words. Other errors pass, also nil.
+func turnError(err error, id string) error {
 	switch {
 	case errors.Is(err, session.ErrTerminal):
 		return invalid("the session's harness is a terminal and takes no messages: connect to its tty_url")
 	case errors.Is(err, session.ErrNotReady):
-		return &requestError{http.StatusNotFound, "session " + id + " not found or not ready"}
-	case err != nil:
-		return notReady(err, id)
+		return notReady(db.ErrNotFound, id)
 	}
-	writeJSON(w, http.StatusOK, answer)
-	return nil
+	return notReady(err, id)
 }
 
 func notReady(err error, id string) error {

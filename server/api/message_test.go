@@ -34,7 +34,7 @@ func TestSendMessage(t *testing.T) {
 				t.Errorf("reply = %s, want it as the harness gave it: %s", r.body, want)
 			}
 			var got []string
-			for _, part := range w.engine.turn() {
+			for _, part := range w.engine.turn().Parts {
 				got = append(got, string(part))
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
@@ -70,8 +70,8 @@ func TestMessageFaults(t *testing.T) {
 			w.do(t, "POST", sessions+"/"+id+"/message", tt.body).wantError(t, http.StatusBadRequest, tt.phrase)
 		})
 	}
-	if len(w.engine.turns) > 0 {
-		t.Errorf("%d turns were sent all the same", len(w.engine.turns))
+	if n := w.engine.sent(); n > 0 {
+		t.Errorf("%d turns were sent all the same", n)
 	}
 }
 
@@ -108,7 +108,7 @@ func TestLargestAttachment(t *testing.T) {
 	data := strings.Repeat("A", 6990506)
 	body := `{"attachments": [{"mime_type": "image/png", "name": "` + strings.Repeat("ä", 255) + `", "base64": "` + data + `"}]}`
 	w.do(t, "POST", sessions+"/"+id+"/message", body).want(t, http.StatusOK)
-	if got := string(w.engine.turn()[0]); got != `{"type":"image","source":{"type":"base64","media_type":"image/png","data":"`+data+`"}}` {
+	if got := string(w.engine.turn().Parts[0]); got != `{"type":"image","source":{"type":"base64","media_type":"image/png","data":"`+data+`"}}` {
 		t.Errorf("part = %.100s… of %d bytes", got, len(got))
 	}
 }

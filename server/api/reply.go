@@ -26,12 +26,14 @@ type encoder struct {
 	json   *json.Encoder
 }
 
-var encoders = sync.Pool{New: func() any {
+func newEncoder() *encoder {
 	e := &encoder{}
 	e.json = json.NewEncoder(&e.buffer)
 	e.json.SetEscapeHTML(false)
 	return e
-}}
+}
+
+var encoders = sync.Pool{New: func() any { return newEncoder() }}
 
 // largeReply is the size from which a buffer is not kept.
 const largeReply = 1 << 20
@@ -39,15 +41,22 @@ const largeReply = 1 << 20
 // reply writes v as JSON. It returns an error only when it has written nothing.
 func reply(w http.ResponseWriter, status int, v any) error {
 	e := encoders.Get().(*encoder)
-	e.buffer.Reset()
-	if err := e.json.Encode(v); err != nil {
+	text, err := e.encode(v)
+	if err != nil {
 		return err
 	}
-	writeJSON(w, status, bytes.TrimSuffix(e.buffer.Bytes(), []byte("\n"))) // which Encode adds
+	writeJSON(w, status, text)
 	if e.buffer.Cap() < largeReply {
 		encoders.Put(e)
 	}
 	return nil
+}
+
+// encode returns v as reply writes it, until the next call.
+func (e *encoder) encode(v any) ([]byte, error) {
+	e.buffer.Reset()
+	err := e.json.Encode(v)
+	return bytes.TrimSuffix(e.buffer.Bytes(), []byte("\n")), err // which Encode adds
 }
 
 // writeJSON writes text that is JSON already.

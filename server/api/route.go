@@ -67,6 +67,9 @@ func (a *API) routes() []route {
 		{"POST", sess + "/stop", master, a.stopSession},
 		{"POST", sess + "/message", master, a.sendMessage},
 		{"GET", sess + "/messages", master, a.listMessages},
+		{"POST", sess + "/message_stream", master, a.streamMessage},
+		{"GET", sess + "/events", master, a.streamEvents},
+		{"GET", sess + "/stream", master, a.streamSession},
 
 		{"GET", skills, master, a.listSkills},
 		{"POST", skills, master, a.createSkill},

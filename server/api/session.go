@@ -21,12 +21,12 @@ func (a *API) createSession(w http.ResponseWriter, r *http.Request, p httprouter
 	if err != nil {
 		return err
 	}
-	in, err := decodeOptional(w, r, messageBody)
+	body, err := readBody(w, r, messageBody)
 	if err != nil {
 		return err
 	}
-	want := newSession(in)
-	if err := in.err(); err != nil {
+	want, err := sessionRequest(r, agent.ID, body)
+	if err != nil {
 		return err
 	}
 	skills, err := a.cfg.Store.SkillsByID(r.Context(), want.SkillIDs)
@@ -36,11 +36,40 @@ func (a *API) createSession(w http.ResponseWriter, r *http.Request, p httprouter
 	if len(skills) < len(want.SkillIDs) {
 		return errNoSkills
 	}
-	s, err := a.cfg.Engine.Create(r.Context(), agent, want)
+	var answer []byte // with a key, the one that is kept
+	if want.Once != nil {
+		want.Once.Answer = func(s db.Session) (_ []byte, err error) {
+			answer, err = newEncoder().encode(a.sessionReply(s))
+			return answer, err
+		}
+	}
+	s, again, err := a.cfg.Engine.Create(r.Context(), agent, want)
 	if err != nil {
 		return noAgent(err, agent.ID)
 	}
-	return reply(w, http.StatusCreated, a.sessionReply(s))
+	if again != nil {
+		w.Header().Set(replayed, "true")
+		answer = again
+	}
+	if answer == nil {
+		return reply(w, http.StatusCreated, a.sessionReply(s))
+	}
+	writeJSON(w, http.StatusCreated, answer)
+	return nil
+}
+
+// sessionRequest reads the session that a request on an agent asks for.
+func sessionRequest(r *http.Request, agentID string, body []byte) (session.NewSession, error) {
+	in, err := parseOptional(body)
+	if err != nil {
+		return session.NewSession{}, err
+	}
+	want := newSession(in)
+	if err := in.err(); err != nil {
+		return session.NewSession{}, err
+	}
+	want.Once, err = once(r, "create:"+agentID, "session", body)
+	return want, err
 }
 
 // newSession reads the session that a request describes.

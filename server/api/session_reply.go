@@ -16,6 +16,7 @@ type sessionReply struct {
 	Status           string            `json:"status"`
 	Phase            *string           `json:"phase"`
 	PhaseDetail      *string           `json:"phase_detail"`
+	Timings          json.RawMessage   `json:"timings"` // phase to milliseconds
 	SandboxURL       *string           `json:"sandbox_url"`
 	HarnessSessionID *string           `json:"harness_session_id"`
 	TTYURL           *string           `json:"tty_url"`
@@ -38,7 +39,7 @@ type sessionReply struct {
 func (a *API) sessionReply(s db.Session) sessionReply {
 	harness, _ := sandbox.LookupHarness(s.HarnessID)
 	out := sessionReply{
-		ID: s.ID, AgentID: s.AgentID, Title: s.Title, Status: s.Status, Phase: s.Phase, PhaseDetail: s.PhaseDetail,
+		ID: s.ID, AgentID: s.AgentID, Title: s.Title, Status: s.Status, Phase: s.Phase, PhaseDetail: s.PhaseDetail, Timings: s.Timings,
 		HarnessSessionID: s.HarnessSessionID, SupportsTUI: harness.Kind == sandbox.KindTUI, TaskARN: s.ContainerID,
 		Response: s.Response, CreatedAt: stamp(s.CreatedAt), LastSeenAt: nullStamp(s.LastSeenAt),
 		FailureReason: s.FailureReason, TitlePreview: s.TitlePreview, EnvPlain: filled(s.EnvPlain), Warnings: s.Warnings,

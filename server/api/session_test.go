@@ -21,7 +21,7 @@ func TestCreateSession(t *testing.T) {
 	for _, body := range []string{"", "{}", " \n", `{"unknown": null}`} {
 		r := w.do(t, "POST", path, body).want(t, 201)
 		if diff := cmp.Diff(map[string]string{
-			"agent_id": quoted(agent), "title": `null`, "status": `"creating"`, "phase": `null`, "phase_detail": `null`, "sandbox_url": `null`,
+			"agent_id": quoted(agent), "title": `null`, "status": `"creating"`, "phase": `null`, "phase_detail": `null`, "timings": `null`, "sandbox_url": `null`,
 			"harness_session_id": `null`, "tty_url": `null`, "tty_token": `null`, "supports_tui": `false`, "task_arn": `null`, "response": `null`,
 			"last_seen_at": `null`, "idle_timeout_ms": `86400000`, "failure_reason": `null`, "origin": `null`, "title_preview": `null`,
 			"sandboxes": `null`, "env_plain": `[]`, "id": r.get("id").Raw, "created_at": r.get("created_at").Raw,
@@ -100,21 +100,19 @@ func TestReadSession(t *testing.T) {
 		t.Helper()
 		return w.do(t, "GET", sessions+"/"+id, nil).want(t, 200)
 	}
-	if err := w.store.SetPhase(t.Context(), id, 1, "pod_pending", "pulling"); err != nil {
+	if err := w.store.SetPhase(t.Context(), id, 1, "pod_pending", "pulling", time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if r := read(); r.get("phase").String() != "pod_pending" || r.get("phase_detail").String() != "pulling" {
 		t.Errorf("creating: %s", r.body)
 	}
-	if err := w.store.SetContainer(t.Context(), id, 1, "c1"); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.store.MarkReady(t.Context(), id, 1, "h1"); err != nil {
+	w.giveContainer(t, id, "c1")
+	if err := w.store.MarkReady(t.Context(), id, 1, db.Readiness{HarnessSessionID: "h1", Timings: json.RawMessage(`{"pod_running":12}`)}); err != nil {
 		t.Fatal(err)
 	}
 	r := read()
 	for path, want := range map[string]string{
-		"status": "ready", "phase": "ready", "task_arn": "c1", "harness_session_id": "h1", "tty_url": "",
+		"status": "ready", "phase": "ready", "timings": `{"pod_running":12}`, "task_arn": "c1", "harness_session_id": "h1", "tty_url": "",
 		"sandbox_url": "http://lap.test/api/v1/managed_agents/sessions/" + id + "/opencode",
 	} {
 		if got := r.get(path).String(); got != want {
@@ -124,12 +122,7 @@ func TestReadSession(t *testing.T) {
 	if !timestamp.MatchString(r.get("last_seen_at").String()) {
 		t.Errorf("last_seen_at = %s", r.get("last_seen_at"))
 	}
-	if _, _, err := w.store.BeginTurn(t.Context(), id, json.RawMessage(`[]`), "first"); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.store.CompleteTurn(t.Context(), id, 0, json.RawMessage(`[]`), json.RawMessage(`{"parts":[{"type":"text","text":"<hi>"}]}`)); err != nil {
-		t.Fatal(err)
-	}
+	w.addTurn(t, id, db.NewTurn{Preview: "first"}, db.TurnEnd{Status: db.TurnComplete, Reply: json.RawMessage(`{"parts":[{"type":"text","text":"<hi>"}]}`)})
 	if r := read(); r.get("response").Raw != `{"parts":[{"type":"text","text":"<hi>"}]}` || r.get("title_preview").String() != "first" {
 		t.Errorf("after a turn: %s", r.body)
 	}
@@ -170,11 +163,11 @@ func TestIdleTimeout(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	w := newWorld(t)
-	s, err := w.store.CreateSession(t.Context(), db.NewSession{AgentID: w.newAgent(t), Warnings: []string{"no MCP"}})
+	made, err := w.store.CreateSession(t.Context(), db.NewSession{AgentID: w.newAgent(t), Warnings: []string{"no MCP"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := w.do(t, "GET", sessions+"/"+s.ID, nil); r.get("warnings").Raw != `["no MCP"]` {
+	if r := w.do(t, "GET", sessions+"/"+made.Session.ID, nil); r.get("warnings").Raw != `["no MCP"]` {
 		t.Error(r.body)
 	}
 }
@@ -254,12 +247,7 @@ func TestListShowsShortResponses(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			id := w.newSession(t, w.newAgent(t))
-			if _, _, err := w.store.BeginTurn(t.Context(), id, json.RawMessage(`[]`), ""); err != nil {
-				t.Fatal(err)
-			}
-			if err := w.store.CompleteTurn(t.Context(), id, 0, json.RawMessage(`[]`), json.RawMessage(tt.response)); err != nil {
-				t.Fatal(err)
-			}
+			w.addTurn(t, id, db.NewTurn{}, db.TurnEnd{Status: db.TurnComplete, Reply: json.RawMessage(tt.response)})
 			if got := w.do(t, "GET", sessions+"/"+id, nil).get("response").Raw; got != tt.response {
 				t.Errorf("one session shows %d bytes of %d", len(got), len(tt.response))
 			}

@@ -51,7 +51,7 @@ func newWorld(tb testing.TB, tweaks ...func(*api.Config)) *world {
 		clock: &clock{now: time.Date(2026, 1, 15, 10, 7, 30, 0, time.UTC)},
 	}
 	w.store = openStore(tb, w.path, w.clock, bytes.Repeat([]byte{1}, db.KeySize))
-	w.engine = &fakeEngine{store: w.store}
+	w.engine = newFakeEngine(w.store)
 	server := httptest.NewUnstartedServer(nil)
 	cfg := api.Config{
 		Store: w.store, Engine: w.engine, MasterKey: masterKey, TokenKey: []byte(tokenKey),
@@ -271,10 +271,52 @@ func (w *world) newAgent(tb testing.TB, further ...string) string {
 func (w *world) newSession(tb testing.TB, agentID string) string {
 	tb.Helper()
 	id := w.do(tb, "POST", agents+"/"+agentID+"/session", nil).want(tb, http.StatusCreated).get("id").String()
-	if err := w.store.MarkReady(tb.Context(), id, 1, "harness-1"); err != nil {
+	if err := w.store.MarkReady(tb.Context(), id, 1, db.Readiness{HarnessSessionID: "harness-1"}); err != nil {
 		tb.Fatal(err)
 	}
 	return id
+}
+
+// giveContainer notes a container for a session that is creating.
+func (w *world) giveContainer(tb testing.TB, id, container string) {
+	tb.Helper()
+	s, err := w.store.Session(tb.Context(), id)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	box := db.Sandbox{Name: container, SessionID: id, AgentID: s.AgentID, Generation: s.Generation}
+	if err := w.store.PlanSandbox(tb.Context(), box); err != nil {
+		tb.Fatal(err)
+	}
+	if err := w.store.SandboxMade(tb.Context(), container, container); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// addTurn stores a turn of a ready session, with its end unless that has no status.
+func (w *world) addTurn(tb testing.TB, id string, turn db.NewTurn, end db.TurnEnd) {
+	tb.Helper()
+	if turn.Parts == nil {
+		turn.Parts = json.RawMessage(`[]`)
+	}
+	s, err := w.store.Session(tb.Context(), id)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	row, _, err := w.store.AddTurn(tb.Context(), id, turn)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if end.Status == "" {
+		return
+	}
+	if _, err := w.store.SendTurn(tb.Context(), id, s.Generation, row.Seq); err != nil {
+		tb.Fatal(err)
+	}
+	end.Seq = row.Seq
+	if _, err := w.store.Append(tb.Context(), db.Batch{SessionID: id, Generation: s.Generation, Ends: []db.TurnEnd{end}}); err != nil {
+		tb.Fatal(err)
+	}
 }
 
 // newSkill creates a skill and returns its id.
