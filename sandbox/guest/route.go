@@ -23,6 +23,9 @@ func (g *Guest) routes() http.Handler {
 		"GET /journal":  g.readJournal,
 		"POST /journal": g.forgetJournal,
 		"GET /logs":     g.readLogs,
+		"GET /files":    g.readFile,
+		"PUT /files":    g.putFile,
+		"GET /diff":     g.readDiff,
 		"/harness/":     g.passOn,
 	} {
 		mux.Handle(pattern, h)
