@@ -64,15 +64,21 @@ CREATE TABLE sessions (
   creating_since     INTEGER NOT NULL, -- last entry into creating
   deadline_at        INTEGER,          -- creating: when it fails unless it makes progress
   last_seen_at       INTEGER,          -- last activity
-  stopped_at         INTEGER,
-  response_short     TEXT,             -- JSON: response as lists show it, NULL when it is short already
-  response           TEXT              -- JSON: the latest reply of the agent; last, so that other columns are read without it
+  stopped_at         INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX sessions_by_created ON sessions (created_at, id);
 CREATE INDEX sessions_by_agent   ON sessions (agent_id, created_at, id);
 CREATE INDEX sessions_live       ON sessions (agent_id, status) WHERE status IN ('creating', 'ready');
 CREATE INDEX sessions_by_status  ON sessions (status, created_at, id);
 CREATE INDEX sessions_revivable  ON sessions (id) WHERE revivable = 1;
+
+-- The latest reply of a session's agent. It may be large, and so stands apart: the row of
+-- a session is written again with each batch of its events.
+CREATE TABLE responses (
+  session_id TEXT NOT NULL PRIMARY KEY REFERENCES sessions (id) ON DELETE CASCADE,
+  short      TEXT,          -- JSON: body as lists show it, NULL when it is short already
+  body       TEXT NOT NULL  -- JSON; last, so that short is read without it
+) STRICT, WITHOUT ROWID;
 
 -- What users said, in the order in which it came, and what was answered. A turn is
 -- written before the harness sees it, its reply before the client does.
@@ -97,14 +103,16 @@ CREATE INDEX turns_open ON turns (session_id, seq) WHERE status IN ('queued', 'r
 
 -- The event log of a session: the frames of its harness, numbered from 1 without gaps.
 -- A row holds one frame, or a run of deltas of one part, packed when its turn is over.
+-- Where these differ, body of a packed row has empty strings: for the delta, and for the
+-- id of a frame that has one.
 CREATE TABLE events (
   session_id TEXT    NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
   seq        INTEGER NOT NULL, -- of the last event in the row
   length     INTEGER NOT NULL, -- how many events are in the row
   type       TEXT    NOT NULL,
-  body       TEXT    NOT NULL, -- JSON frame, without image bytes; of a packed row: without delta
-  pieces     TEXT,             -- JSON array of the deltas of a packed row, NULL: not packed
-  created_at INTEGER NOT NULL,
+  body       TEXT    NOT NULL, -- JSON frame, without image bytes
+  pieces     TEXT,             -- JSON array: what the empty strings stand for, event by event; NULL: not packed
+  created_at INTEGER NOT NULL, -- of the last event in the row
   PRIMARY KEY (session_id, seq)
 ) STRICT, WITHOUT ROWID;
 

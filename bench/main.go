@@ -35,7 +35,7 @@ func run(ctx context.Context) (err error) {
 	out := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(out, "what\tmeasured\tfloor\trelation")
 	for _, measure := range []func(context.Context, *world) ([]result, error){
-		start, read, cold, pipes, message, memory,
+		start, read, cold, pipes, message, memory, appends, warm, thaw, share, fanOut, adoption,
 	} {
 		rows, err := measure(ctx, w)
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -37,6 +38,7 @@ type world struct {
 	agent   client.Agent
 	engine  *dockerclient.Client
 	runtime *docker.Docker
+	warm    int // sandboxes that lap serve keeps warm
 }
 
 func newWorld(ctx context.Context) (_ *world, err error) {
@@ -69,7 +71,7 @@ func newWorld(ctx context.Context) (_ *world, err error) {
 // start starts lap serve and waits for its address.
 func (w *world) start(ctx context.Context) error {
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), w.binary, "serve", "--listen", "127.0.0.1:0", "--data-dir", filepath.Join(w.dir, "data"), "--log-level", "error")
-	cmd.Env = append(os.Environ(), "MASTER_KEY="+key)
+	cmd.Env = append(os.Environ(), "MASTER_KEY="+key, "WARM_POOL_SIZE="+strconv.Itoa(w.warm), "LAP_FREEZE_AFTER=0")
 	talk, err := cmd.StderrPipe()
 	if err != nil {
 		return err
@@ -96,6 +98,14 @@ func (w *world) stop() error {
 	return err
 }
 
+// restart stops lap serve and starts it again, with some sandboxes kept warm.
+func (w *world) restart(ctx context.Context, warm int) error {
+	w.warm = warm
+	err := errors.Join(w.stop(), w.start(ctx))
+	w.api = client.New(w.url, key)
+	return err
+}
+
 // close removes everything the run has made.
 func (w *world) close(ctx context.Context) error {
 	var errs []error
@@ -118,7 +128,11 @@ func (w *world) close(ctx context.Context) error {
 
 // session opens a session, polling as tightly as the API allows.
 func (w *world) session(ctx context.Context) (client.Session, error) {
-	s, err := w.api.CreateSession(ctx, w.agent.ID, client.NewSession{})
+	return w.sessionOf(ctx, w.agent.ID)
+}
+
+func (w *world) sessionOf(ctx context.Context, agentID string) (client.Session, error) {
+	s, err := w.api.CreateSession(ctx, agentID, client.NewSession{})
 	if err != nil {
 		return client.Session{}, err
 	}

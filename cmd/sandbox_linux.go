@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 
@@ -20,7 +19,7 @@ func sandboxCommands() []*cobra.Command {
 		{
 			Use: "guest", Short: "Supervise a sandbox, as its first process", Hidden: true, Args: noArgs,
 			RunE: func(c *cobra.Command, _ []string) error {
-				return guest.New(slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))).Run(c.Context())
+				return guest.New(c.ErrOrStderr()).Run(c.Context())
 			},
 		},
 		{

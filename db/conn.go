@@ -14,6 +14,9 @@ type writer struct {
 	turn  chan struct{} // holds one token; who has it may use conn and stmts
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt
+
+	mu    sync.Mutex // guards queue
+	queue []*job     // who waits to be run
 }
 
 // openWriter opens the writing connection. synchronous=FULL, because an acknowledged
@@ -44,46 +47,20 @@ func (w *writer) close() error {
 // handed to.
 type tx struct{ w *writer }
 
-// tx runs fn in one immediate transaction and commits when fn returns nil. Inside fn
-// only the tx may be used, and nothing slow may be done: every other write waits.
+// tx runs fn in an immediate transaction, at most once, and commits when fn returns nil.
+// The transaction may be shared with other calls; what one of them fails at is undone for
+// it alone. Inside fn only the tx may be used, and nothing slow may be done: every other
+// write waits. fn may be run by another goroutine, while the caller waits.
 func (s *Store) tx(ctx context.Context, fn func(tx) error) error { return s.w.tx(ctx, fn) }
 
-func (w *writer) tx(ctx context.Context, fn func(tx) error) (err error) {
-	select {
-	case <-w.turn:
-		defer func() { w.turn <- struct{}{} }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	// From here on a caller that leaves does not matter: the work is short, and an
-	// interrupt in the middle would only turn a success into an error.
-	ctx = context.WithoutCancel(ctx)
-	t := tx{w}
-	if _, err := t.exec(ctx, `BEGIN IMMEDIATE`); err != nil {
-		return fmt.Errorf("begin: %w", err)
-	}
-	done := false
-	defer func() {
-		if !done {
-			_, rerr := t.exec(ctx, `ROLLBACK`)
-			err = errors.Join(err, rerr)
-		}
-	}()
-	if err := fn(t); err != nil {
-		return err
-	}
-	if _, err := t.exec(ctx, `COMMIT`); err != nil {
-		return fmt.Errorf("commit: %w", err)
-	}
-	done = true
-	return nil
-}
+// Nothing below is interrupted when a caller leaves: SQLite would undo the whole
+// transaction, and with it the work of others.
 
 func (t tx) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 	if stmt, ok := t.w.stmts[query]; ok {
 		return stmt, nil
 	}
-	stmt, err := t.w.conn.PrepareContext(ctx, query)
+	stmt, err := t.w.conn.PrepareContext(context.WithoutCancel(ctx), query)
 	if err != nil {
 		return nil, fmt.Errorf("prepare: %w", err)
 	}
@@ -97,7 +74,7 @@ func (t tx) exec(ctx context.Context, query string, args ...any) (sql.Result, er
 	if err != nil {
 		return nil, err
 	}
-	return stmt.ExecContext(ctx, args...)
+	return stmt.ExecContext(context.WithoutCancel(ctx), args...)
 }
 
 // changed runs a statement of fixed text and returns how many rows it changed.
@@ -123,7 +100,7 @@ func (t tx) row(ctx context.Context, query string, args ...any) row {
 	if err != nil {
 		return row{err: err}
 	}
-	return row{Row: stmt.QueryRowContext(ctx, args...)}
+	return row{Row: stmt.QueryRowContext(context.WithoutCancel(ctx), args...)}
 }
 
 func (t tx) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
@@ -131,7 +108,7 @@ func (t tx) query(ctx context.Context, query string, args ...any) (*sql.Rows, er
 	if err != nil {
 		return nil, err
 	}
-	return stmt.QueryContext(ctx, args...)
+	return stmt.QueryContext(context.WithoutCancel(ctx), args...)
 }
 
 // A reader is the pool of read-only connections. The set of query texts must be

@@ -2,8 +2,10 @@ package db
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -12,15 +14,61 @@ type Event struct {
 	Seq  int64 // from 1, without gaps
 	Type string
 	Body json.RawMessage // {"type": ..., "properties": ...}, one line
-	At   time.Time
+	At   time.Time       // when it was stored; of events packed together, the last of them
 }
 
-// A NewEvent is an Event that has no place in the log yet. When Delta is not empty, the
-// event says only that Delta goes to the end of a field, and can be packed together with
-// those before and after it whose Body differs in nothing else.
+// A NewEvent is an Event that has no place in the log yet.
 type NewEvent struct {
 	Type string
 	Body json.RawMessage
+}
+
+// Events returns at most limit events of a session after the one with the given number,
+// in order.
+func (s *Store) Events(ctx context.Context, sessionID string, after int64, limit int) ([]Event, error) {
+	rows, err := s.r.query(ctx, `SELECT seq, length, type, body, pieces, created_at FROM events
+		WHERE session_id = ? AND seq > ? ORDER BY seq LIMIT ?`, sessionID, after, max(0, limit))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []Event
+	for len(list) < limit && rows.Next() {
+		row, err := scanEvents(rows)
+		if err != nil {
+			return nil, fmt.Errorf("events of session %s: %w", sessionID, err)
+		}
+		for _, e := range row {
+			if e.Seq > after && len(list) < limit {
+				list = append(list, e)
+			}
+		}
+	}
+	return list, rows.Err()
+}
+
+// scanEvents reads one row, with all events that are packed in it.
+func scanEvents(r scanner) ([]Event, error) {
+	var (
+		last, length, created int64
+		kind, body            string
+		pieces                sql.NullString
+	)
+	if err := r.Scan(&last, &length, &kind, &body, &pieces, &created); err != nil {
+		return nil, err
+	}
+	bodies := []string{body}
+	if pieces.Valid {
+		bodies = unpack(body, pieces.String, length)
+	}
+	if int64(len(bodies)) != length {
+		return nil, fmt.Errorf("the row of event %d is damaged", last)
+	}
+	list := make([]Event, length)
+	for i, body := range bodies {
+		list[i] = Event{Seq: last - length + 1 + int64(i), Type: kind, Body: json.RawMessage(body), At: moment(created)}
+	}
+	return list, nil
 }
 
 // A Batch is what was read of the journal of a session's sandbox. It is stored whole or
@@ -50,7 +98,7 @@ type TurnEnd struct {
 func (s *Store) Append(ctx context.Context, b Batch) (last int64, err error) {
 	err = s.tx(ctx, func(t tx) error {
 		now := s.nowMillis()
-		err := t.row(ctx, `UPDATE sessions SET journal = ?3, last_event = last_event + ?4
+		err := t.row(ctx, `UPDATE sessions SET journal = max(journal, ?3), last_event = last_event + ?4
 			WHERE id = ?1 AND generation = ?2 AND status = 'ready' RETURNING last_event`,
 			b.SessionID, b.Generation, b.Journal, len(b.Events)).Scan(&last)
 		if errors.Is(err, ErrNotFound) {
@@ -94,8 +142,14 @@ func (t tx) completeTurn(ctx context.Context, sessionID string, end TurnEnd, now
 		_, err = t.exec(ctx, `UPDATE sessions SET last_seen_at = ?2, primed = max(primed, ?3) WHERE id = ?1`, sessionID, now, end.Primed)
 		return err
 	}
-	_, err = t.exec(ctx, `UPDATE sessions SET response = ?2, response_short = ?4, last_seen_at = ?3, primed = 1,
-		failure_reason = CASE status WHEN 'ready' THEN NULL ELSE failure_reason END WHERE id = ?1`,
-		sessionID, string(end.Reply), now, shortResponse(end.Reply))
+	if _, err = t.exec(ctx, `UPDATE sessions SET last_seen_at = ?2, primed = 1, failure_reason = NULL WHERE id = ?1`, sessionID, now); err != nil {
+		return err
+	}
+	if end.Reply == nil {
+		return nil
+	}
+	_, err = t.exec(ctx, `INSERT INTO responses (session_id, short, body) VALUES (?, ?, ?)
+		ON CONFLICT (session_id) DO UPDATE SET short = excluded.short, body = excluded.body`,
+		sessionID, shortResponse(end.Reply), string(end.Reply))
 	return err
 }

@@ -32,12 +32,21 @@ func (t tx) saveMessages(ctx context.Context, sessionID string, messages []Messa
 	return nil
 }
 
+// Message returns the body of one stored message, or ErrNotFound.
+func (s *Store) Message(ctx context.Context, sessionID, id string) (json.RawMessage, error) {
+	var body string
+	err := s.r.row(ctx, `SELECT body FROM messages WHERE session_id = ? AND id = ?`, sessionID, id).Scan(&body)
+	return json.RawMessage(body), err
+}
+
 // Messages returns the stored thread of a session, oldest first.
-func (s *Store) Messages(ctx context.Context, sessionID string) ([]json.RawMessage, error) {
-	rows, err := s.r.query(ctx, `SELECT body FROM messages WHERE session_id = ? ORDER BY seq`, sessionID)
-	return collect(rows, err, func(r scanner) (json.RawMessage, error) {
+func (s *Store) Messages(ctx context.Context, sessionID string) ([]Message, error) {
+	rows, err := s.r.query(ctx, `SELECT id, body FROM messages WHERE session_id = ? ORDER BY seq`, sessionID)
+	return collect(rows, err, func(r scanner) (Message, error) {
+		var m Message
 		var body string
-		err := r.Scan(&body)
-		return json.RawMessage(body), err
+		err := r.Scan(&m.ID, &body)
+		m.Body = json.RawMessage(body)
+		return m, err
 	})
 }

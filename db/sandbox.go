@@ -135,6 +135,16 @@ func (s *Store) CondemnWarm(ctx context.Context, agentID string) ([]Sandbox, err
 	return list, err
 }
 
+// CondemnWarmOne condemns a sandbox of the pool, unless it has left the pool meanwhile.
+func (s *Store) CondemnWarmOne(ctx context.Context, name string) (condemned bool, err error) {
+	err = s.tx(ctx, func(t tx) error {
+		n, err := t.changed(ctx, `UPDATE sandboxes SET state = 'removing' WHERE name = ? AND warm_key IS NOT NULL AND state IN ('making', 'warm')`, name)
+		condemned = n > 0
+		return err
+	})
+	return condemned, err
+}
+
 // ForgetSandbox deletes the row of a sandbox that the engine has removed.
 func (s *Store) ForgetSandbox(ctx context.Context, name string) error {
 	return s.tx(ctx, func(t tx) error {

@@ -108,7 +108,8 @@ func (s *Store) CreateSession(ctx context.Context, in NewSession) (Created, erro
 				return err
 			}
 		}
-		if out.Session, err = t.session(ctx, id); err != nil {
+		out.Session, err = scanSession(t.row(ctx, selectSession(noResponse)+` WHERE s.id = ?`, id))
+		if err != nil {
 			return err
 		}
 		return t.rememberAnswer(ctx, in.Once, out.Session, s.nowMillis())
@@ -150,8 +151,8 @@ func (t tx) session(ctx context.Context, id string) (Session, error) {
 
 // What a query reads of a response, which may be large.
 const (
-	wholeResponse = `s.response`
-	listResponse  = `coalesce(s.response_short, s.response)`
+	wholeResponse = `(SELECT body FROM responses WHERE session_id = s.id)`
+	listResponse  = `(SELECT coalesce(short, body) FROM responses WHERE session_id = s.id)`
 	noResponse    = `NULL`
 )
 
@@ -269,5 +270,12 @@ func (s *Store) LiveSessions(ctx context.Context, agentID string) ([]Session, er
 		return collect(rows, err, scanSession)
 	}
 	rows, err := s.r.query(ctx, live+` AND s.agent_id = ?`, agentID)
+	return collect(rows, err, scanSession)
+}
+
+// LostSessions returns the sessions that the next message would bring back and that ended
+// before the given time, without their responses.
+func (s *Store) LostSessions(ctx context.Context, before time.Time) ([]Session, error) {
+	rows, err := s.r.query(ctx, selectSession(noResponse)+` WHERE s.revivable = 1 AND s.stopped_at < ?`, millis(before))
 	return collect(rows, err, scanSession)
 }

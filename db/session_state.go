@@ -133,12 +133,10 @@ type Claim struct {
 func (s *Store) ClaimSession(ctx context.Context, id string, c Claim) (claimed Session, container *string, err error) {
 	err = s.tx(ctx, func(t tx) error {
 		now := s.nowMillis()
-		before, err := t.session(ctx, id)
-		if err != nil {
+		if err := t.row(ctx, `SELECT container_id FROM sessions WHERE id = ?`, id).Scan(&container); err != nil {
 			return err
 		}
-		container = before.ContainerID
-		err = t.mustChange(ctx, ErrStale, `UPDATE sessions SET status = 'creating', generation = generation + 1, revivable = 0,
+		err := t.mustChange(ctx, ErrStale, `UPDATE sessions SET status = 'creating', generation = generation + 1, revivable = 0,
 			phase = NULL, phase_detail = NULL, timings = NULL, container_id = NULL, guest_id = NULL, journal = 0,
 			harness_session_id = NULL, primed = 0, progress_token = NULL, failure_reason = NULL,
 			creating_since = ?4, deadline_at = ?5, last_seen_at = ?4, stopped_at = NULL

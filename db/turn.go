@@ -131,9 +131,9 @@ type Sending struct {
 	FirstEvent int64 // the newest event before the turn
 }
 
-// SendTurn makes a queued turn the running one of its session, which must be ready and
-// of the given generation; else the error is ErrStale. It comes before the harness sees
-// the turn.
+// SendTurn makes the first open turn of a session, which is queued, the running one. The
+// session must be ready and of the given generation. Else the error is ErrStale. It comes
+// before the harness sees the turn.
 func (s *Store) SendTurn(ctx context.Context, sessionID string, generation, seq int64) (Sending, error) {
 	var out Sending
 	err := s.tx(ctx, func(t tx) error {
@@ -147,7 +147,9 @@ func (s *Store) SendTurn(ctx context.Context, sessionID string, generation, seq 
 		}
 		return t.mustChange(ctx, ErrStale, `UPDATE turns SET status = 'running', sent_at = ?3, first_event = ?4,
 			harness_session_id = (SELECT harness_session_id FROM sessions WHERE id = ?1)
-			WHERE session_id = ?1 AND seq = ?2 AND status = 'queued'`, sessionID, seq, now, out.FirstEvent)
+			WHERE session_id = ?1 AND status = 'queued' AND seq = ?2
+			AND seq = (SELECT min(seq) FROM turns WHERE session_id = ?1 AND status IN ('queued', 'running'))`,
+			sessionID, seq, now, out.FirstEvent)
 	})
 	return out, err
 }

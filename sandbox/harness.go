@@ -18,6 +18,8 @@ type Harness struct {
 	ID    string
 	Kind  Kind
 	Image string // the default image; empty when this lap cannot run the harness
+	// IdleMemory is what a sandbox takes at most before its first turn, in bytes.
+	IdleMemory int64
 }
 
 // Harnesses returns the table, in the order it is shown to users.
@@ -31,7 +33,7 @@ func Harnesses() []Harness {
 		{ID: "gemini", Kind: KindTUI},
 		{ID: "claude-code-brain-inline", Kind: KindInline},
 		{ID: "opencode-brain-inline", Kind: KindInline},
-		{ID: HarnessLap, Kind: KindAPI, Image: "buildpack-deps:bookworm-scm"},
+		{ID: HarnessLap, Kind: KindAPI, Image: "buildpack-deps:bookworm-scm", IdleMemory: 24 << 20},
 	}
 }
 

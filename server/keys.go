@@ -24,6 +24,7 @@ const (
 	sealKeyFile   = "secret.key"
 	lockFile      = "lock"
 	scriptsDir    = "scripts"
+	mirrorsDir    = "mirrors"
 )
 
 // publicKeyLength is what a master key needs at least where strangers can try it.

@@ -18,6 +18,8 @@ import (
 	"lap/sandbox/docker"
 	"lap/server/api"
 	"lap/server/gateway"
+	"lap/server/metrics"
+	"lap/server/mirror"
 	"lap/server/session"
 )
 
@@ -88,18 +90,22 @@ func (s *Server) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	counters := metrics.New()
 	var rest *api.API
 	s.engine = session.New(ctx, session.Config{
 		Store: s.store, Runtime: s.runtime, Limits: s.settings.Limits, Images: s.settings.Images,
-		Env: s.settings.SandboxEnv, BaseURL: s.settings.BaseURL, Gateway: models,
+		Mirrors: mirror.New(mirror.Config{Dir: filepath.Join(s.settings.DataDir, mirrorsDir), Log: s.log}),
+		Env:     s.settings.SandboxEnv, Repo: s.settings.Repo, BaseURL: s.settings.BaseURL, Pool: s.settings.Pool, Gateway: models,
 		Platform:     func(agentID, sessionID string) http.Handler { return rest.SandboxHandler(agentID, sessionID) },
 		StartTimeout: s.settings.StartTimeout, TurnTimeout: s.settings.TurnTimeout,
-		Reconcile: s.settings.Reconcile, Log: s.log,
+		IdleTimeout: s.settings.IdleTimeout, FreezeAfter: s.settings.FreezeAfter,
+		Reconcile: s.settings.Reconcile, Metrics: counters, Log: s.log,
 	})
 	rest = api.New(api.Config{
-		Store: s.store, Engine: s.engine, MasterKey: s.key, TokenKey: tokens,
+		Store: s.store, Engine: engine{s.engine}, MasterKey: s.key, TokenKey: tokens,
 		Listen: s.listener.Addr().String(), AllowedHosts: s.settings.AllowedHosts, BaseURL: s.settings.BaseURL,
-		DefaultModel: s.settings.DefaultModel, IdleTimeout: s.settings.IdleTimeout, Log: s.log,
+		DefaultModel: s.settings.DefaultModel, IdleTimeout: s.settings.IdleTimeout,
+		Metrics: counters, OpenMetrics: s.settings.PublicMetrics, Log: s.log,
 	})
 	s.handler = rest.Handler()
 	return nil
@@ -183,7 +189,7 @@ func (s *Server) drain(ctx context.Context, httpServer *http.Server) error {
 
 // greetEngine says at start whether sandboxes can be run, and tidies the engine.
 func (s *Server) greetEngine(ctx context.Context) {
-	if err := s.runtime.Ping(ctx); err != nil {
+	if _, err := s.runtime.Ping(ctx); err != nil {
 		if ctx.Err() != nil {
 			return
 		}

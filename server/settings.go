@@ -12,6 +12,7 @@ import (
 
 	"lap/sandbox"
 	"lap/sandbox/docker"
+	"lap/server/session"
 )
 
 // Settings is the configuration of a server, parsed and checked.
@@ -38,8 +39,13 @@ type Settings struct {
 	SandboxEnv   map[string]string // from CONTAINER_ENV_*
 	StartTimeout time.Duration
 	TurnTimeout  time.Duration
-	IdleTimeout  time.Duration
+	IdleTimeout  time.Duration // 0: never
+	FreezeAfter  time.Duration // 0: never
 	Reconcile    time.Duration
+
+	Repo          string // cloned for agents that name none
+	Pool          session.PoolConfig
+	PublicMetrics bool
 }
 
 // containerEnv is the prefix of variables that every sandbox gets without it.

@@ -52,8 +52,18 @@ func Table() []Setting {
 		{Env: "LAP_PULL", Default: "missing", Help: "when to fetch images: missing, always or never", set: setPull},
 		{Env: "LAP_START_TIMEOUT", Default: "10m", Help: "how long a session may make no progress while it is brought up", set: duration(func(s *Settings) *time.Duration { return &s.StartTimeout })},
 		{Env: "LAP_TURN_TIMEOUT", Default: "30m", Help: "how long one turn may take, waiting included", set: duration(func(s *Settings) *time.Duration { return &s.TurnTimeout })},
-		{Env: "LAP_IDLE_TIMEOUT", Aliases: nil, Default: "24h", Help: "idle time reported as idle_timeout_ms; sessions are not ended by it yet", set: duration(func(s *Settings) *time.Duration { return &s.IdleTimeout })},
-		{Env: "RECONCILE_INTERVAL_SECONDS", Default: "60", Help: "seconds between two comparisons of sessions with containers", set: setReconcile},
+		{Env: "LAP_IDLE_TIMEOUT", Default: "24h", Help: "idle time after which a session ends; 0: never", set: durationOrNever(func(s *Settings) *time.Duration { return &s.IdleTimeout })},
+		{Env: "LAP_FREEZE_AFTER", Default: "10m", Help: "idle time after which a sandbox is paused until it is used again; 0: never", set: durationOrNever(func(s *Settings) *time.Duration { return &s.FreezeAfter })},
+		{Env: "RECONCILE_INTERVAL_SECONDS", Default: "60", Help: "seconds between two comparisons of sessions with containers", set: whole(time.Second, func(s *Settings) *time.Duration { return &s.Reconcile })},
+		{Env: "PREINSTALLED_GITHUB_REPO", Help: "URL of the repository that agents without repo_url work on", set: setRepo},
+		{Env: "WARM_POOL_SIZE", Default: "2", Help: "sandboxes kept warm, one for each agent that was used lately; 0: none", set: count(func(s *Settings) *int { return &s.Pool.Size })},
+		{Env: "WARM_POOL_MAX_PROVISIONING", Default: "2", Help: "warm sandboxes made at once", set: setProvisioning},
+		{Env: "WARM_POOL_TTL_MINUTES", Default: "30", Help: "minutes after which a warm sandbox is made anew", set: whole(time.Minute, func(s *Settings) *time.Duration { return &s.Pool.TTL })},
+		{Env: "WARM_POOL_RECENT_AGENT_HOURS", Default: "24", Help: "agents with a session in so many hours were used lately", set: whole(time.Hour, func(s *Settings) *time.Duration { return &s.Pool.Recent })},
+		{Env: "WARM_POOL_PRIORITY_AGENT_ID", Help: "agent with warm sandboxes of its own", set: text(func(s *Settings) *string { return &s.Pool.PriorityAgent }, 1)},
+		{Env: "WARM_POOL_PRIORITY_SIZE", Default: "1", Help: "how many those are", set: count(func(s *Settings) *int { return &s.Pool.PrioritySize })},
+		{Env: "LAP_WARM_MEMORY", Default: "512m", Help: "memory that all warm sandboxes may take; 0: no limit", set: size(func(s *Settings) *int64 { return &s.Pool.Memory })},
+		{Env: "LAP_METRICS_PUBLIC", Default: "false", Help: "true: /api/v1/metrics needs no key", set: setPublicMetrics},
 	}
 	for _, h := range sandbox.Harnesses() {
 		if h.Image == "" {
@@ -202,11 +212,80 @@ func setPull(s *Settings, v string) error {
 	return fmt.Errorf("%q is none of missing, always, never", v)
 }
 
-func setReconcile(s *Settings, v string) error {
-	n, err := strconv.Atoi(v)
-	if err != nil || n < 1 {
-		return fmt.Errorf("%q is no whole number of seconds above zero", v)
+// durationOrNever is duration with 0 for never.
+func durationOrNever(field func(*Settings) *time.Duration) func(*Settings, string) error {
+	return func(s *Settings, v string) error {
+		d, err := time.ParseDuration(v)
+		if err != nil || d < 0 {
+			return fmt.Errorf("%q is no duration, such as 90s or 24h, or 0 for never", v)
+		}
+		*field(s) = d
+		return nil
 	}
-	s.Reconcile = time.Duration(n) * time.Second
+}
+
+// whole accepts a whole number of units above zero.
+func whole(unit time.Duration, field func(*Settings) *time.Duration) func(*Settings, string) error {
+	return func(s *Settings, v string) error {
+		n, err := strconv.ParseInt(v, 10, 32)
+		if err != nil || n < 1 {
+			return fmt.Errorf("%q is no whole number above zero", v)
+		}
+		*field(s) = time.Duration(n) * unit
+		return nil
+	}
+}
+
+// maxCount is more sandboxes than any machine keeps.
+const maxCount = 1000
+
+func count(field func(*Settings) *int) func(*Settings, string) error {
+	return func(s *Settings, v string) error {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 0 || n > maxCount {
+			return fmt.Errorf("%q is no whole number from 0 to %d", v, maxCount)
+		}
+		*field(s) = n
+		return nil
+	}
+}
+
+func setProvisioning(s *Settings, v string) error {
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 1 || n > maxCount {
+		return fmt.Errorf("%q is no whole number from 1 to %d", v, maxCount)
+	}
+	s.Pool.MaxProvisioning = n
+	return nil
+}
+
+// size accepts a number of bytes, such as 512m.
+func size(field func(*Settings) *int64) func(*Settings, string) error {
+	return func(s *Settings, v string) error {
+		n, err := units.RAMInBytes(v)
+		if err != nil || n < 0 {
+			return fmt.Errorf("%q is no size, such as 512m or 2g", v)
+		}
+		*field(s) = n
+		return nil
+	}
+}
+
+// setRepo takes the URL of a repository. It may not hold a password: agents see it.
+func setRepo(s *Settings, v string) error {
+	u, err := url.Parse(v)
+	if err != nil || u.Host == "" || u.User != nil && u.Scheme != "ssh" || !slices.Contains([]string{"https", "http", "ssh", "git"}, u.Scheme) {
+		return errors.New("needs a URL of scheme https, http, ssh or git without a password, such as https://github.com/owner/repo")
+	}
+	s.Repo = v
+	return nil
+}
+
+func setPublicMetrics(s *Settings, v string) error {
+	public, err := strconv.ParseBool(v)
+	if err != nil {
+		return fmt.Errorf("%q is neither true nor false", v)
+	}
+	s.PublicMetrics = public
 	return nil
 }

@@ -2,9 +2,13 @@ package agent
 
 import (
 	"fmt"
+	"time"
 
 	"lap/sandbox/agent/tool"
 )
+
+// nameSize is how many bytes of a tool's name are logged: a model can make one up.
+const nameSize = 64
 
 // call runs one call of the model and shows it in the current answer. It returns the
 // result for the model; the error ends the turn.
@@ -20,6 +24,7 @@ func (t *turn) call(c *call) (string, error) {
 		show(ToolState{Status: "running", Metadata: &Metadata{Output: &output}, Time: &Span{Start: started}})
 	}})
 	over := &Span{Start: started, End: now()}
+	t.note(c, res, over)
 	if err != nil {
 		show(ToolState{Status: "error", Error: err.Error(), Time: over})
 		return t.judge(c, "Error: "+err.Error())
@@ -30,6 +35,17 @@ func (t *turn) call(c *call) (string, error) {
 	}
 	show(ToolState{Status: "completed", Output: &res.Output, Title: res.Title, Metadata: meta, Time: over})
 	return t.judge(c, res.Output)
+}
+
+// note logs that a tool has ended, without what it was given and what it found, which
+// may be secret.
+func (t *turn) note(c *call, res tool.Result, over *Span) {
+	log := t.session.agent.cfg.Log
+	if res.Exit != nil {
+		log = log.With("exit", *res.Exit)
+	}
+	log.InfoContext(t.ctx, "tool ended", "session", t.session.id, "tool", c.name[:min(len(c.name), nameSize)],
+		"took", time.Duration(over.End-over.Start)*time.Millisecond)
 }
 
 // judge stops a model that makes the same call over and over.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"time"
 )
 
 const (
@@ -46,9 +47,14 @@ func (t *turn) run() {
 		return
 	}
 	s.setStatus(Status{Type: "busy"})
+	started, log := time.Now(), s.agent.cfg.Log
+	log.InfoContext(t.ctx, "turn started", "session", s.id)
+	outcome := "ok"
 	if failure := t.guard(); failure != nil {
+		outcome = failure.Name // its message may quote anything
 		t.fail(failure)
 	}
+	log.InfoContext(t.ctx, "turn ended", "session", s.id, "took", time.Since(started).Round(time.Millisecond), "outcome", outcome)
 	t.answer = s.last()
 	s.setStatus(Status{Type: "idle"})
 	s.tell("session.idle", Properties{})

@@ -1,7 +1,9 @@
 package agent_test
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -254,5 +256,28 @@ func TestMemoryIsThePlatforms(t *testing.T) {
 	}
 	if got, want := <-asked, "POST /api/v1/managed_agents/agents/agent-1/memory"; got != want {
 		t.Errorf("asked %s, want %s", got, want)
+	}
+}
+
+func TestLogTellsNoSecrets(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	f := start(t, func(c *agent.Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) },
+		use("bash", `{"command":"echo s3cret; exit 3"}`, "read", `{"path":"s3cret"}`, strings.Repeat("x", 200), `{}`), say("s3cret"), status(400, "s3cret"))
+	f.send("s3cret")
+	f.send("s3cret again")
+	f.agent.Close()
+	got := log.String()
+	for _, want := range []string{
+		`msg="turn started" session=` + f.session, `msg="tool ended" exit=3 session=` + f.session + " tool=bash took=",
+		`msg="tool ended" session=` + f.session + " tool=read took=", "tool=" + strings.Repeat("x", 64) + " ",
+		`msg="turn ended" session=` + f.session + " took=", "outcome=ok", "outcome=APIError",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not in the log", want)
+		}
+	}
+	if strings.Contains(got, "s3cret") || strings.Count(got, "\n") != 7 {
+		t.Errorf("log:\n%s", got)
 	}
 }

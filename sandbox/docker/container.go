@@ -61,14 +61,17 @@ func (d *Docker) create(ctx context.Context, conf *container.Config, host *conta
 	}
 }
 
-// createWhole makes a container, or removes what a failed call may have made.
+// createWhole makes a container, or removes what a failed call may have made. A
+// container of ours that has the name already was left by a lap that came to its end
+// before it could remember it, for a name is given once.
 func (d *Docker) createWhole(ctx context.Context, conf *container.Config, host *container.HostConfig, name string) (string, error) {
-	var id string
-	err := d.call(ctx, createTimeout, func(ctx context.Context) error {
-		c, err := d.engine.ContainerCreate(ctx, conf, host, nil, nil, name)
-		id = c.ID
-		return err
-	})
+	id, err := d.createOnce(ctx, conf, host, name)
+	if errdefs.IsConflict(err) {
+		if stuck := d.vacate(ctx, name); stuck != nil {
+			return "", fmt.Errorf("%w: %w", err, stuck)
+		}
+		id, err = d.createOnce(ctx, conf, host, name)
+	}
 	if err == nil || errdefs.IsConflict(err) { // a conflict is about the name of another's container
 		return id, err
 	}
@@ -77,6 +80,30 @@ func (d *Docker) createWhole(ctx context.Context, conf *container.Config, host *
 		return "", err // says it all
 	}
 	return "", errors.Join(err, removed)
+}
+
+func (d *Docker) createOnce(ctx context.Context, conf *container.Config, host *container.HostConfig, name string) (string, error) {
+	var id string
+	err := d.call(ctx, createTimeout, func(ctx context.Context) error {
+		c, err := d.engine.ContainerCreate(ctx, conf, host, nil, nil, name)
+		id = c.ID
+		return err
+	})
+	return id, err
+}
+
+// vacate removes the container of the given name if this installation made it.
+func (d *Docker) vacate(ctx context.Context, name string) error {
+	c, err := d.look(ctx, name)
+	switch {
+	case errors.Is(err, sandbox.ErrGone):
+		return nil
+	case err != nil:
+		return err
+	case c.Config == nil || c.Config.Labels[labelOwner] != d.cfg.Owner:
+		return fmt.Errorf("that container is not this lap's: if nothing needs it, run \"docker rm -f %s\"", name)
+	}
+	return d.Remove(ctx, c.ID) // by id: the name may be another's by now
 }
 
 func (d *Docker) leftBehind(ctx context.Context, name string, err error) {

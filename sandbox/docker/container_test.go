@@ -18,7 +18,12 @@ func TestEngineThatHangs(t *testing.T) {
 	docker.SetCallTimeout(d, 20*time.Millisecond)
 	errs := make(chan error)
 	calls := []func() error{
-		func() error { return d.Ping(t.Context()) },
+		func() error { _, err := d.Ping(t.Context()); return err },
+		func() error { _, err := d.Build(t.Context()); return err },
+		func() error { _, err := d.Image(t.Context(), "i"); return err },
+		func() error { _, err := d.Inspect(t.Context(), "c"); return err },
+		func() error { return d.Pause(t.Context(), "c") },
+		func() error { return d.Unpause(t.Context(), "c") },
 		func() error { _, err := d.List(t.Context()); return err },
 		func() error { return d.Ensure(t.Context(), "i", func(string) {}) },
 		func() error { _, err := d.Create(t.Context(), spec("s")); return err },
@@ -108,14 +113,38 @@ func TestCreateFromAnEngineThatGoesAway(t *testing.T) {
 
 func TestCreateKeepsAnothersContainerOfTheName(t *testing.T) {
 	e, d := newEngine(t)
+	e.containers["lap-s-1"] = map[string]string{"dev.lap.owner": "you"}
+	_, err := d.Create(t.Context(), spec("s"))
+	if err == nil || errors.Is(err, sandbox.ErrGone) || !strings.Contains(err.Error(), "docker rm -f lap-s-1") {
+		t.Errorf("error = %v", err)
+	}
+	if e.containers["lap-s-1"]["dev.lap.owner"] != "you" {
+		t.Errorf("left: %v", e.containers)
+	}
+}
+
+func TestCreateReplacesWhatACrashLeft(t *testing.T) {
+	e, d := newEngine(t)
+	e.containers["lap-s-1"] = map[string]string{"dev.lap.owner": "me", "left": "by a crash"}
 	if _, err := d.Create(t.Context(), spec("s")); err != nil {
 		t.Fatal(err)
 	}
-	e.HandleFunc("POST "+api+"/containers/create", func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusConflict, "in use") })
-	if _, err := d.Create(t.Context(), spec("s")); err == nil || errors.Is(err, sandbox.ErrGone) {
-		t.Errorf("error = %v", err)
+	if c := e.containers["lap-s-1"]; c == nil || c["left"] != "" {
+		t.Errorf("left: %v", e.containers)
 	}
-	if left := e.left(); len(left) != 1 {
-		t.Errorf("left: %v", left)
+}
+
+func TestCreateGivesUpOnANameThatStaysTaken(t *testing.T) {
+	e, d := newEngine(t)
+	if _, err := d.Create(t.Context(), spec("s")); err != nil {
+		t.Fatal(err)
+	}
+	tries := 0
+	e.HandleFunc("POST "+api+"/containers/create", func(w http.ResponseWriter, _ *http.Request) {
+		tries++
+		refuse(w, http.StatusConflict, "in use")
+	})
+	if _, err := d.Create(t.Context(), spec("s")); err == nil || tries != 2 {
+		t.Errorf("error %v after %d tries", err, tries)
 	}
 }

@@ -4,14 +4,13 @@ package docker
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/client"
 
 	"lap/sandbox"
@@ -54,6 +53,7 @@ type Docker struct {
 	negotiated atomic.Bool           // the API version is agreed on
 	making     chan struct{}         // full while the guest is made
 	guest      atomic.Pointer[guest] // nil until the engine was first used
+	build      atomic.Pointer[string] // what Build said before there was a guest
 	late       sync.WaitGroup        // calls that their caller gave up, until what they made is removed
 }
 
@@ -85,46 +85,15 @@ func (d *Docker) Close() error {
 	return d.engine.Close()
 }
 
-// Ping reports whether the engine answers. The error wraps sandbox.ErrUnavailable.
-func (d *Docker) Ping(ctx context.Context) error {
-	if d.broken != nil {
-		return d.broken
-	}
-	return d.call(ctx, d.small, func(ctx context.Context) error {
-		_, err := d.engine.Ping(ctx)
-		return err
-	})
-}
-
-// List returns the containers of this installation's sandboxes, and those of an
-// interrupted guest copy, which have no session.
-func (d *Docker) List(ctx context.Context) ([]sandbox.Info, error) {
-	var all []container.Summary
+// Ping asks the engine for its version.
+func (d *Docker) Ping(ctx context.Context) (string, error) {
+	var version types.Version
 	err := d.request(ctx, func(ctx context.Context) (err error) {
-		all, err = d.engine.ContainerList(ctx, container.ListOptions{
-			All: true, Filters: filters.NewArgs(filters.Arg("label", labelOwner+"="+d.cfg.Owner)),
-		})
+		version, err = d.engine.ServerVersion(ctx)
 		return err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("list sandboxes: %w", err)
+	if err != nil && ctx.Err() == nil && !errors.Is(err, sandbox.ErrUnavailable) {
+		err = unavailable("the engine at "+d.engine.DaemonHost()+" does not tell its version", err)
 	}
-	infos := make([]sandbox.Info, len(all))
-	for i, c := range all {
-		infos[i] = sandbox.Info{
-			ID: c.ID, Session: c.Labels[labelSession], Agent: c.Labels[labelAgent],
-			Running: alive(c.State), Created: time.Unix(c.Created, 0).UTC(),
-		}
-	}
-	return infos, nil
-}
-
-// alive reports whether a container in this state has processes. A paused one has.
-func alive(state container.ContainerState) bool {
-	switch state {
-	case container.StateRunning, container.StatePaused, container.StateRestarting:
-		return true
-	default:
-		return false
-	}
+	return version.Version, err
 }

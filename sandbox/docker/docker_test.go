@@ -103,11 +103,11 @@ func TestContextIsFollowedAsTheDockerCommandDoes(t *testing.T) {
 	dir := configDir(t)
 	t.Setenv("DOCKER_HOST", "")
 	write(t, filepath.Join(dir, "config.json"), `{"currentContext":"far"}`)
-	if err := docker.New(docker.Config{}).Ping(t.Context()); !errors.Is(err, sandbox.ErrUnavailable) || !strings.Contains(err.Error(), "far") {
+	if _, err := docker.New(docker.Config{}).Ping(t.Context()); !errors.Is(err, sandbox.ErrUnavailable) || !strings.Contains(err.Error(), "far") {
 		t.Errorf("a context that is not there: %v", err)
 	}
 	t.Setenv("DOCKER_HOST", "unix://"+dir+"/none.sock")
-	if err := docker.New(docker.Config{}).Ping(t.Context()); !errors.Is(err, sandbox.ErrUnavailable) || !strings.Contains(err.Error(), "none.sock") {
+	if _, err := docker.New(docker.Config{}).Ping(t.Context()); !errors.Is(err, sandbox.ErrUnavailable) || !strings.Contains(err.Error(), "none.sock") {
 		t.Errorf("DOCKER_HOST over context: %v", err)
 	}
 }
@@ -122,7 +122,7 @@ func TestContextWithEndpoint(t *testing.T) {
 	}
 	folder := fmt.Sprintf("%x", sha256.Sum256([]byte("near")))
 	write(t, filepath.Join(dir, "contexts/meta", folder, "meta.json"), string(meta))
-	if err := docker.New(docker.Config{}).Ping(t.Context()); err == nil || !strings.Contains(err.Error(), "near.sock") {
+	if _, err := docker.New(docker.Config{}).Ping(t.Context()); err == nil || !strings.Contains(err.Error(), "near.sock") {
 		t.Errorf("the context's endpoint is not used: %v", err)
 	}
 }

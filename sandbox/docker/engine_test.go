@@ -29,7 +29,7 @@ type engine struct {
 	wake          func()        // ends what hangs
 
 	mu         sync.Mutex      // guards what follows
-	containers map[string]bool // by name, which is the id as well
+	containers map[string]map[string]string // labels by name, which is the id as well
 	volume     bool
 	size       int64 // of lap in the volume; 0: it is not there
 	copies     int
@@ -49,7 +49,7 @@ func newEngine(t *testing.T) (*engine, *docker.Docker) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &engine{quit: make(chan struct{}), containers: map[string]bool{}, state: "exited"}
+	e := &engine{quit: make(chan struct{}), containers: map[string]map[string]string{}, state: "exited"}
 	e.wake = sync.OnceFunc(func() { close(e.quit) })
 	server := httptest.NewUnstartedServer(http.HandlerFunc(e.serve))
 	server.Listener.Close()
@@ -81,6 +81,7 @@ func (e *engine) serve(w http.ResponseWriter, r *http.Request) {
 	defer e.mu.Unlock()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/_ping", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Api-Version", "1.43") })
+	mux.HandleFunc("GET "+api+"/version", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"Version":"24.0.1"}`) })
 	mux.HandleFunc("GET "+api+"/info", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, `{"Architecture":"x86_64","NCPU":2}`)
 	})
@@ -96,12 +97,14 @@ func (e *engine) serve(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, `{}`)
 	})
 	mux.HandleFunc("POST "+api+"/containers/create", func(w http.ResponseWriter, r *http.Request) { e.create(w, r) })
-	mux.HandleFunc("GET "+api+"/containers/{id}/json", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET "+api+"/containers/{id}/json", func(w http.ResponseWriter, r *http.Request) {
 		if e.state == "" {
 			refuse(w, http.StatusNotFound, "no such container")
 			return
 		}
-		fmt.Fprintf(w, `{"Id":"c","State":{"Status":%q}}`, e.state)
+		id := r.PathValue("id")
+		labels, _ := json.Marshal(e.containers[id])
+		fmt.Fprintf(w, `{"Id":%q,"State":{"Status":%q},"Config":{"Labels":%s}}`, id, e.state, labels)
 	})
 	mux.HandleFunc("DELETE "+api+"/containers/{id}", func(_ http.ResponseWriter, r *http.Request) { delete(e.containers, r.PathValue("id")) })
 	mux.HandleFunc(api+"/containers/{id}/archive", e.archive)
@@ -117,7 +120,16 @@ func refuse(w http.ResponseWriter, status int, message string) {
 // create makes a container; the caller holds mu.
 func (e *engine) create(w http.ResponseWriter, r *http.Request) {
 	name := r.URL.Query().Get("name")
-	e.containers[name] = true
+	if _, taken := e.containers[name]; taken {
+		refuse(w, http.StatusConflict, "the name is in use")
+		return
+	}
+	var conf struct{ Labels map[string]string }
+	if err := json.NewDecoder(r.Body).Decode(&conf); err != nil {
+		refuse(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	e.containers[name] = conf.Labels
 	w.WriteHeader(http.StatusCreated)
 	fmt.Fprintf(w, `{"Id":%q}`, name)
 }

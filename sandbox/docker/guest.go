@@ -22,17 +22,45 @@ type guest struct {
 	cpus   int // of the engine's machine
 }
 
+// Build is the name of the guest volume, which holds the hash of the lap binary inside.
+func (d *Docker) Build(ctx context.Context) (string, error) {
+	if g := d.guest.Load(); g != nil {
+		return g.volume, nil
+	}
+	if name := d.build.Load(); name != nil {
+		return *name, nil
+	}
+	info, err := d.info(ctx)
+	if err != nil {
+		return "", err
+	}
+	_, hash, err := d.binary(info.Architecture)
+	if err != nil {
+		return "", err
+	}
+	name := volumeName(hash)
+	d.build.Store(&name)
+	return name, nil
+}
+
+func volumeName(hash string) string { return "lap-guest-" + hash[:16] }
+
+// info asks the engine about its machine.
+func (d *Docker) info(ctx context.Context) (info system.Info, err error) {
+	err = d.request(ctx, func(ctx context.Context) (err error) {
+		info, err = d.engine.Info(ctx)
+		return err
+	})
+	return info, err
+}
+
 // ready returns the guest volume, making it on first use with the help of image.
 func (d *Docker) ready(ctx context.Context, image string) (*guest, error) {
 	if g, err := d.current(ctx); g != nil || err != nil {
 		return g, err
 	}
 	// Before the wait, so that all who wait for an engine that hangs learn it at once.
-	var info system.Info
-	err := d.request(ctx, func(ctx context.Context) (err error) {
-		info, err = d.engine.Info(ctx)
-		return err
-	})
+	info, err := d.info(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -74,15 +102,11 @@ func (d *Docker) current(ctx context.Context) (*guest, error) {
 
 // makeGuest puts this build's lap into its volume.
 func (d *Docker) makeGuest(ctx context.Context, info system.Info, image string) (*guest, error) {
-	path, err := d.binary(info.Architecture)
+	path, hash, err := d.binary(info.Architecture)
 	if err != nil {
 		return nil, err
 	}
-	hash, err := hashFile(path)
-	if err != nil {
-		return nil, err
-	}
-	g := &guest{volume: "lap-guest-" + hash[:16], cpus: info.NCPU}
+	g := &guest{volume: volumeName(hash), cpus: info.NCPU}
 	if err := d.fill(ctx, g, hash, path, image); err != nil {
 		return nil, fmt.Errorf("put lap into a volume of the engine: %w", err)
 	}
@@ -90,8 +114,15 @@ func (d *Docker) makeGuest(ctx context.Context, info system.Info, image string) 
 }
 
 // binary returns a lap binary that runs on a Linux engine of the given architecture,
-// named as by uname.
-func (d *Docker) binary(engineArch string) (string, error) {
+// named as by uname, and its hash.
+func (d *Docker) binary(engineArch string) (path, hash string, err error) {
+	if path, err = d.findBinary(engineArch); err == nil {
+		hash, err = hashFile(path)
+	}
+	return path, hash, err
+}
+
+func (d *Docker) findBinary(engineArch string) (string, error) {
 	arch := map[string]string{"x86_64": "amd64", "aarch64": "arm64"}[engineArch]
 	if arch == "" {
 		arch = engineArch

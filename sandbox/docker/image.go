@@ -13,6 +13,8 @@ import (
 	"github.com/docker/docker/api/types/registry"
 	"github.com/docker/docker/pkg/jsonmessage"
 	"github.com/docker/go-units"
+
+	"lap/sandbox"
 )
 
 // A PullPolicy says when an image is fetched from its registry.
@@ -31,17 +33,14 @@ func (d *Docker) Ensure(ctx context.Context, name string, progress func(string))
 		return err
 	}
 	if d.cfg.Pull != PullAlways {
-		err := d.request(ctx, func(ctx context.Context) error {
-			_, err := d.engine.ImageInspect(ctx, name)
-			return err
-		})
+		_, err := d.Image(ctx, name)
 		switch {
 		case err == nil:
 			return nil
-		case !errdefs.IsNotFound(err):
-			return fmt.Errorf("image %s: %w", name, err)
+		case !errors.Is(err, sandbox.ErrNoImage):
+			return err
 		case d.cfg.Pull == PullNever:
-			return fmt.Errorf("image %s is not on the engine and LAP_PULL=never forbids fetching it: run \"docker pull %s\" or \"docker build\" first", name, name)
+			return fmt.Errorf("%w: LAP_PULL=never forbids fetching it: run \"docker pull %s\" or \"docker build\" first", err, name)
 		}
 	}
 	progress("pulling " + name)
@@ -49,6 +48,21 @@ func (d *Docker) Ensure(ctx context.Context, name string, progress func(string))
 		return fmt.Errorf("image %s cannot be pulled: %w", name, err)
 	}
 	return nil
+}
+
+// Image looks an image up on the engine.
+func (d *Docker) Image(ctx context.Context, name string) (sandbox.Image, error) {
+	var found image.InspectResponse
+	err := d.request(ctx, func(ctx context.Context) (err error) {
+		found, err = d.engine.ImageInspect(ctx, name)
+		return err
+	})
+	if errdefs.IsNotFound(err) {
+		return sandbox.Image{}, fmt.Errorf("%w: %s is not on the engine", sandbox.ErrNoImage, name)
+	} else if err != nil {
+		return sandbox.Image{}, fmt.Errorf("image %s: %w", name, err)
+	}
+	return sandbox.Image{ID: found.ID, Size: found.Size}, nil
 }
 
 // pull fetches an image. Most images are public, so credentials that cannot be had

@@ -1,10 +1,13 @@
 package docker_test
 
 import (
+	"errors"
 	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"lap/sandbox"
 )
 
 func TestPullWithoutItsCredentialHelper(t *testing.T) {
@@ -26,6 +29,23 @@ func TestPullWithoutItsCredentialHelper(t *testing.T) {
 	answer = `{"error":"denied","errorDetail":{"message":"denied"}}`
 	err := d.Ensure(t.Context(), "debian", func(string) {})
 	if err == nil || !strings.Contains(err.Error(), "denied") || !strings.Contains(err.Error(), "docker-credential-not-installed") {
+		t.Errorf("error = %v", err)
+	}
+}
+
+func TestImage(t *testing.T) {
+	e, d := newEngine(t)
+	e.HandleFunc("GET "+api+"/images/{name}/json", func(w http.ResponseWriter, r *http.Request) {
+		if r.PathValue("name") != "here" {
+			refuse(w, http.StatusNotFound, "no such image")
+			return
+		}
+		_, _ = w.Write([]byte(`{"Id":"sha256:1","Size":5}`))
+	})
+	if got, err := d.Image(t.Context(), "here"); err != nil || got != (sandbox.Image{ID: "sha256:1", Size: 5}) {
+		t.Errorf("image %v, error %v", got, err)
+	}
+	if _, err := d.Image(t.Context(), "there"); !errors.Is(err, sandbox.ErrNoImage) || !strings.Contains(err.Error(), "there") {
 		t.Errorf("error = %v", err)
 	}
 }

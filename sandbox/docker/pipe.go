@@ -2,12 +2,12 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 
-	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/client"
@@ -15,14 +15,29 @@ import (
 	"lap/sandbox"
 )
 
-// Start attaches to the guest's standard streams, which are the sandbox's first pipe,
-// and runs it.
+// Start attaches to the guest's standard streams, which are the sandbox's first pipe of
+// this run, and runs it.
 func (d *Docker) Start(ctx context.Context, id string) (io.ReadWriteCloser, error) {
+	pipe, err := d.start(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("start sandbox %.12s: %w", id, err)
+	}
+	return pipe, nil
+}
+
+func (d *Docker) start(ctx context.Context, id string) (io.ReadWriteCloser, error) {
+	c, err := d.look(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := startable(c.State.Status); err != nil {
+		return nil, err
+	}
 	pipe, err := d.attach(ctx, func(ctx context.Context) (types.HijackedResponse, error) {
 		return d.engine.ContainerAttach(ctx, id, container.AttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
 	})
 	if err != nil {
-		return nil, fmt.Errorf("attach to the sandbox: %w", d.fate(ctx, id, err))
+		return nil, err
 	}
 	err = d.call(ctx, createTimeout, func(ctx context.Context) error {
 		return d.engine.ContainerStart(ctx, id, container.StartOptions{})
@@ -32,13 +47,42 @@ func (d *Docker) Start(ctx context.Context, id string) (io.ReadWriteCloser, erro
 		// Another lap may have removed the guest volume just before the container was
 		// made; the engine then made it anew, empty. The next sandbox fills it.
 		d.guest.Store(nil)
-		return nil, fmt.Errorf("start the sandbox: %w", err)
+		return nil, err
 	}
 	return pipe, nil
 }
 
+// startable says why a container in this state cannot be started.
+func startable(status container.ContainerState) error {
+	switch status {
+	case container.StateDead, container.StateRemoving:
+		return fmt.Errorf("%w: it is %s", sandbox.ErrGone, status)
+	case container.StatePaused:
+		return sandbox.ErrPaused
+	case container.StateRunning, container.StateRestarting:
+		return errors.New("it runs already")
+	default:
+		return nil
+	}
+}
+
 // Dial opens a pipe with an exec of "lap pipe".
 func (d *Docker) Dial(ctx context.Context, id string) (io.ReadWriteCloser, error) {
+	pipe, err := d.exec(ctx, id)
+	if err == nil {
+		return pipe, nil
+	}
+	if ctx.Err() == nil && !errors.Is(err, sandbox.ErrUnavailable) {
+		if c, gone := d.look(ctx, id); gone != nil {
+			err = gone
+		} else {
+			err = fate(c.State.Status, err)
+		}
+	}
+	return nil, fmt.Errorf("open a pipe to sandbox %.12s: %w", id, err)
+}
+
+func (d *Docker) exec(ctx context.Context, id string) (io.ReadWriteCloser, error) {
 	var exec container.ExecCreateResponse
 	err := d.request(ctx, func(ctx context.Context) (err error) {
 		exec, err = d.engine.ContainerExecCreate(ctx, id, container.ExecOptions{
@@ -46,48 +90,16 @@ func (d *Docker) Dial(ctx context.Context, id string) (io.ReadWriteCloser, error
 		})
 		return err
 	})
-	if errdefs.IsNotFound(err) || errdefs.IsConflict(err) {
-		err = d.fate(ctx, id, err)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("open a pipe to the sandbox: %w", err)
+		return nil, err
 	}
 	pipe, err := d.attach(ctx, func(ctx context.Context) (types.HijackedResponse, error) {
 		return d.engine.ContainerExecAttach(ctx, exec.ID, container.ExecAttachOptions{})
 	})
 	if err != nil {
-		return nil, fmt.Errorf("open a pipe to the sandbox: %w", d.fate(ctx, id, err))
+		return nil, err
 	}
 	return pipe, nil
-}
-
-// fate says more about err, with which a pipe to the container failed, when the state
-// of the container explains it.
-func (d *Docker) fate(ctx context.Context, id string, err error) error {
-	if ctx.Err() != nil {
-		return err
-	}
-	var c container.InspectResponse
-	failed := d.request(ctx, func(ctx context.Context) (err error) {
-		c, err = d.engine.ContainerInspect(ctx, id)
-		return err
-	})
-	switch {
-	case errdefs.IsNotFound(failed):
-		return fmt.Errorf("%w: %w", sandbox.ErrGone, err)
-	case failed != nil:
-		return failed
-	case c.ContainerJSONBase == nil || c.State == nil:
-		return err
-	}
-	switch c.State.Status {
-	case container.StateExited, container.StateDead, container.StateRemoving:
-		return fmt.Errorf("%w: %w", sandbox.ErrGone, err)
-	case container.StatePaused:
-		return fmt.Errorf("the sandbox is paused: run \"docker unpause %.12s\"", id)
-	default:
-		return err
-	}
 }
 
 type attached struct {

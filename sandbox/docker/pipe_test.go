@@ -91,17 +91,17 @@ func TestDialTellsWhatBecameOfTheSandbox(t *testing.T) {
 	tests := []struct {
 		state  string
 		status int
-		gone   bool
-		text   string
+		want   error
 	}{
-		{state: "exited", status: http.StatusConflict, gone: true},
-		{state: "dead", status: http.StatusConflict, gone: true},
-		{state: "removing", status: http.StatusConflict, gone: true},
-		{state: "", status: http.StatusNotFound, gone: true},
-		{state: "", status: http.StatusConflict, gone: true},
-		{state: "paused", status: http.StatusConflict, text: "the sandbox is paused"},
-		{state: "restarting", status: http.StatusConflict, text: "not now"},
-		{state: "exited", status: http.StatusInternalServerError, text: "not now"},
+		{"exited", http.StatusConflict, sandbox.ErrGone},
+		{"created", http.StatusConflict, sandbox.ErrGone},
+		{"dead", http.StatusConflict, sandbox.ErrGone},
+		{"removing", http.StatusConflict, sandbox.ErrGone},
+		{"", http.StatusNotFound, sandbox.ErrGone},
+		{"exited", http.StatusInternalServerError, sandbox.ErrGone},
+		{"paused", http.StatusConflict, sandbox.ErrPaused},
+		{"restarting", http.StatusConflict, nil},
+		{"running", http.StatusInternalServerError, nil},
 	}
 	for _, tt := range tests {
 		t.Run(fmt.Sprintf("%s %d", tt.state, tt.status), func(t *testing.T) {
@@ -109,30 +109,38 @@ func TestDialTellsWhatBecameOfTheSandbox(t *testing.T) {
 			e.state = tt.state
 			e.HandleFunc("POST "+api+"/containers/{id}/exec", func(w http.ResponseWriter, _ *http.Request) { refuse(w, tt.status, "not now") })
 			_, err := d.Dial(t.Context(), "c")
-			if err == nil || errors.Is(err, sandbox.ErrGone) != tt.gone || !strings.Contains(err.Error(), tt.text) {
+			for _, sentinel := range []error{sandbox.ErrGone, sandbox.ErrPaused} {
+				if errors.Is(err, sentinel) != (sentinel == tt.want) {
+					t.Errorf("error = %v, want %v", err, tt.want)
+				}
+			}
+			if tt.want == nil && (err == nil || !strings.Contains(err.Error(), "not now")) {
 				t.Errorf("error = %v", err)
 			}
 		})
 	}
 }
 
-func TestListTakesAPausedSandboxForRunning(t *testing.T) {
-	e, d := newEngine(t)
-	states := map[string]bool{"created": false, "running": true, "paused": true, "restarting": true, "removing": false, "exited": false, "dead": false}
-	var all []string
-	for state := range states {
-		all = append(all, fmt.Sprintf(`{"Id":%q,"State":%q}`, state, state))
+func TestStartRefusesWhatCannotStart(t *testing.T) {
+	tests := []struct {
+		state string
+		want  error
+		text  string
+	}{
+		{"dead", sandbox.ErrGone, "dead"},
+		{"removing", sandbox.ErrGone, "removing"},
+		{"", sandbox.ErrGone, "no such container"},
+		{"paused", sandbox.ErrPaused, ""},
+		{"running", nil, "runs already"},
 	}
-	e.HandleFunc("GET "+api+"/containers/json", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, "[%s]", strings.Join(all, ","))
-	})
-	infos, err := d.List(t.Context())
-	if err != nil || len(infos) != len(states) {
-		t.Fatalf("list = %v, error %v", infos, err)
-	}
-	for _, info := range infos {
-		if info.Running != states[info.ID] {
-			t.Errorf("%s: running = %v", info.ID, info.Running)
-		}
+	for _, tt := range tests {
+		t.Run(tt.state, func(t *testing.T) {
+			e, d := newEngine(t)
+			e.state = tt.state
+			_, err := d.Start(t.Context(), "c")
+			if err == nil || tt.want != nil && !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) {
+				t.Errorf("error = %v, want %v", err, tt.want)
+			}
+		})
 	}
 }

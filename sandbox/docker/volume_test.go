@@ -2,6 +2,7 @@ package docker_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"testing"
@@ -88,5 +89,29 @@ func TestWaitForTheGuestIsGivenUp(t *testing.T) {
 	}
 	if left := e.left(); len(left) > 0 {
 		t.Errorf("left: %v", left)
+	}
+}
+
+func TestBuildIsTheVolumeOfEverySandbox(t *testing.T) {
+	e, d := newEngine(t)
+	before, err := d.Build(t.Context())
+	if err != nil || e.volume {
+		t.Fatalf("build %q, error %v, volume made %v", before, err, e.volume)
+	}
+	var made string
+	e.HandleFunc("POST "+api+"/volumes/create", func(w http.ResponseWriter, r *http.Request) {
+		var in struct{ Name string }
+		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+			t.Error(err)
+		}
+		made = in.Name
+		_, _ = w.Write([]byte("{}"))
+	})
+	if _, err := d.Create(t.Context(), spec("s")); err != nil {
+		t.Fatal(err)
+	}
+	e.HandleFunc("GET "+api+"/info", func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusInternalServerError, "asked again") })
+	if after, err := d.Build(t.Context()); err != nil || after != before || made != before {
+		t.Errorf("build %q, then %q with volume %q, error %v", before, after, made, err)
 	}
 }

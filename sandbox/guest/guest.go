@@ -14,7 +14,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -32,25 +34,45 @@ const maxPipes = 256
 
 // A Guest supervises one sandbox.
 type Guest struct {
+	places   places
 	log      *slog.Logger
+	logs     *logs
+	journal  *journal
+	feed     *feed
+	turns    turns
 	children *proc.Table
 	link     *link
 	work     sync.WaitGroup // everything Run must wait for
 
-	mu      sync.Mutex // guards booted and harness
-	booted  *sandbox.Boot
-	harness harness
+	booting sync.Mutex // held while the sandbox is made a session's own
+	booted  atomic.Pointer[booted]
 }
 
-// A harness is the program behind the session, as an opencode-style HTTP API.
-type harness interface {
-	http.Handler
-	Close()
+// places says where a guest finds and keeps things.
+type places struct {
+	work       string // the working tree
+	scratch    string // for files of a moment
+	record     string // file with the last boot
+	newHarness func(g *Guest, boot *sandbox.Boot, env environment) (program, error)
 }
 
-// New returns a guest that has not been told its session yet.
-func New(log *slog.Logger) *Guest {
-	return &Guest{log: log, children: proc.NewTable(), link: newLink()}
+// New returns a guest that has not been told its session yet. What it has to say goes
+// to stderr, too.
+func New(stderr io.Writer) *Guest {
+	return newGuest(stderr, places{
+		work:       sandbox.WorkDir,
+		scratch:    filepath.Join(os.TempDir(), "lap"),
+		record:     "/var/lib/lap/boot.json",
+		newHarness: (*Guest).builtIn,
+	})
+}
+
+func newGuest(stderr io.Writer, p places) *Guest {
+	g := &Guest{places: p, journal: newJournal(), children: proc.NewTable(), link: newLink()}
+	g.feed = newFeed(g.journal)
+	g.logs = newLogs(g.feed.log)
+	g.log = slog.New(slog.NewTextHandler(io.MultiWriter(g.logs, stderr), nil))
+	return g
 }
 
 // Run supervises the sandbox until ctx ends. Standard input and output are the first
@@ -62,7 +84,9 @@ func (g *Guest) Run(ctx context.Context) error {
 	defer cancel()
 	g.work.Go(func() { g.children.Reap(ctx) })
 
-	srv := &http.Server{Handler: g.routes(), ReadHeaderTimeout: 30 * time.Second}
+	srv := &http.Server{
+		Handler: g.routes(), ReadHeaderTimeout: 30 * time.Second, ErrorLog: slog.NewLogLogger(g.log.Handler(), slog.LevelWarn),
+	}
 	defer srv.Close()
 	first, err := newStdio()
 	if err != nil {
@@ -104,11 +128,12 @@ func (g *Guest) serve(srv *http.Server, conn io.ReadWriteCloser) {
 	_ = srv.Serve(p) // returns when the pipe ends, which is nothing to report
 }
 
+// closeHarness ends the harness, once a boot that goes on has come to its end.
 func (g *Guest) closeHarness() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.harness != nil {
-		g.harness.Close()
+	g.booting.Lock()
+	defer g.booting.Unlock()
+	if b := g.booted.Load(); b != nil {
+		b.harness.close()
 	}
 }
 

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"maps"
 	"net/http"
-	"slices"
+	"strings"
 	"time"
 
 	"lap/db"
@@ -17,113 +15,154 @@ import (
 // errStalled says that a bring-up made no progress for the configured time.
 var errStalled = errors.New("creating timeout")
 
-// Create stores a session and begins to bring it up. It returns at once, with the
-// session in state creating. The error is db.ErrNotFound when the agent is gone.
-func (e *Engine) Create(ctx context.Context, agent db.Agent, in NewSession) (db.Session, error) { //nolint:contextcheck // a bring-up outlives the request that asked for it
-	e.births.RLock()
-	defer e.births.RUnlock()
-	if e.ending[agent.ID] > 0 {
-		return db.Session{}, db.ErrNotFound
+// A bringUp takes one session from creating to ready, or to where a failure leads.
+type bringUp struct {
+	engine  *Engine
+	live    *live
+	session db.Session
+	agent   db.Agent
+	warm    *warmBox // a sandbox from the pool; nil: none
+	old     string   // the engine's id of a sandbox to start again, with its files; "": none
+	lost    bool     // it is to take the place of one that was lost
+	first   bool     // an initial prompt is queued
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	done   chan struct{} // closed when it has ended
+	err    error         // why it failed; set before done is closed
+
+	began    time.Time
+	progress *progress
+	conn     *connection // to the sandbox
+	client   *http.Client
+	warnings []string // of this bring-up
+}
+
+func (e *Engine) newBringUp(l *live, s db.Session) *bringUp {
+	return &bringUp{engine: e, live: l, session: s, done: make(chan struct{}), began: time.Now()}
+}
+
+// begin starts a bring-up. The error is ErrStopping; the next start goes on with it.
+func (e *Engine) begin(b *bringUp) error {
+	b.ctx, b.cancel = context.WithCancelCause(e.ctx)
+	l := b.live
+	l.mu.Lock()
+	before := l.bringUp
+	l.bringUp = b
+	l.mu.Unlock()
+	if before != nil {
+		before.cancel(db.ErrStale)
 	}
-	s, err := e.cfg.Store.CreateSession(ctx, db.NewSession{
-		AgentID: agent.ID, Title: in.Title, SkillIDs: in.SkillIDs,
-		EnvNames: slices.Sorted(maps.Keys(in.Env)), EnvPlain: in.EnvPlain, Warnings: warnings(agent),
-	})
-	if err != nil {
-		return db.Session{}, err
-	}
-	bctx, cancel := context.WithCancel(e.ctx)
-	l := newLive(s)
-	l.cancel, l.bringUp = cancel, make(chan struct{})
-	e.register(l)
-	b := &bringUp{engine: e, live: l, session: s, agent: agent, in: in}
 	started := e.launch(func(context.Context) {
-		defer close(l.bringUp)
-		defer cancel()
-		b.run(bctx)
+		defer b.cancel(nil)
+		b.run(b.ctx)
 	})
 	if !started {
-		cancel()
-		e.forget(l)
-		return db.Session{}, errors.Join(ErrStopping, e.cfg.Store.MarkFailed(ctx, s.ID, s.Generation, interrupted))
+		b.cancel(nil)
+		b.err = ErrStopping
+		close(b.done)
+		return ErrStopping
 	}
-	return s, nil
-}
-
-// interrupted is why a session failed whose bring-up ended with lap's process.
-const interrupted = "platform restarted during bring-up: create the session again"
-
-// warnings names what an agent asks for and this lap does not do.
-func warnings(agent db.Agent) []string {
-	var list []string
-	if agent.RepoURL != nil {
-		list = append(list, "repo_url is not cloned: sandboxes have no way to reach it yet")
-	}
-	if agent.Requirements != nil {
-		list = append(list, "requirements are not installed: sandboxes have no way to reach a package index yet")
-	}
-	if len(agent.MCPServers) > 0 {
-		list = append(list, "mcp_servers are not available to the built-in agent yet")
-	}
-	return list
-}
-
-// A bringUp takes one session from creating to ready, or to failed.
-type bringUp struct {
-	engine   *Engine
-	live     *live
-	session  db.Session
-	agent    db.Agent
-	in       NewSession
-	progress *progress
-	first    *place // of the initial prompt in the queue of turns; nil: there is none
+	return nil
 }
 
 func (b *bringUp) run(ctx context.Context) {
-	e, log := b.engine, b.engine.cfg.Log.With("session", b.session.ID, "agent", b.agent.ID)
-	began := time.Now()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	b.progress = startProgress(ctx, e.cfg.Store, b.session, e.cfg.StartTimeout, func() { cancel(errStalled) })
+	e, l := b.engine, b.live
+	log := e.cfg.Log.With("session", b.session.ID, "agent", b.session.AgentID)
+	b.progress = startProgress(ctx, e.cfg.Store, b.session, e.cfg.StartTimeout, func() { b.cancel(errStalled) })
 	err := b.bringUp(ctx)
 	b.progress.stop()
 	if err == nil {
-		log.InfoContext(ctx, "session ready", "duration", time.Since(began).Round(time.Millisecond))
-		if b.first != nil {
-			e.launch(func(ctx context.Context) { b.firstPrompt(ctx, log) })
-		}
+		err = b.ready(ctx)
+	}
+	if err != nil {
+		b.err = b.fail(ctx, err)
+	}
+	l.mu.Lock()
+	if l.bringUp == b {
+		l.bringUp = nil
+	}
+	l.mu.Unlock()
+	close(b.done)
+	l.turnsChanged()
+	if err != nil {
+		e.cfg.Metrics.Spawned(b.path(), false, b.failureKind(err))
+		log.WarnContext(ctx, "session not ready", "err", b.err)
 		return
 	}
-	if cause := context.Cause(ctx); errors.Is(cause, errStalled) {
-		err = cause
+	e.cfg.Metrics.Spawned(b.path(), true, "")
+	log.InfoContext(ctx, "session ready", "duration", time.Since(b.began).Round(time.Microsecond*100), "path", b.path())
+	if b.first {
+		e.launch(func(ctx context.Context) { e.firstPromptFailed(ctx, &Pending{engine: e, live: l, seq: 0}) })
 	}
-	e.forget(b.live)
-	b.removeSandbox(ctx, log)
-	// What ended ctx must not keep the row from telling why.
-	mark := e.cfg.Store.MarkFailed(context.WithoutCancel(ctx), b.session.ID, b.session.Generation, reason(err))
-	if errors.Is(mark, db.ErrStale) { // stopped by its user, or its agent is gone
-		return
-	}
-	log.WarnContext(ctx, "session failed", "err", errors.Join(err, mark))
+	e.work(l)
 }
 
-// reason is what a user reads in failure_reason.
-func reason(err error) string {
-	if errors.Is(err, context.Canceled) {
-		return interrupted
+func (b *bringUp) path() string {
+	if b.warm != nil {
+		return "warm"
 	}
-	return oneLine(err.Error())
+	return "cold"
 }
 
-// bringUp makes the sandbox and its harness session. What it made on the way is noted
-// in the row, and in b.session for removeSandbox.
+// failureKind is why a bring-up failed, as metrics tell it.
+func (b *bringUp) failureKind(err error) string {
+	switch {
+	case errors.Is(err, sandbox.ErrUnavailable):
+		return "docker_unreachable"
+	case errors.Is(err, sandbox.ErrNoImage) || strings.Contains(err.Error(), "cannot be pulled"):
+		return "image_pull"
+	case errors.Is(err, errStalled):
+		return "harness_timeout"
+	case b.conn == nil:
+		return "container_failed"
+	}
+	return "unknown"
+}
+
+// bringUp makes the sandbox and its harness session.
 func (b *bringUp) bringUp(ctx context.Context) error {
-	e, s := b.engine, &b.session
-	image, err := b.image()
+	var err error
+	if b.agent, err = b.engine.cfg.Store.Agent(ctx, b.session.AgentID); err != nil {
+		return err
+	}
+	fresh, err := b.sandbox(ctx)
 	if err != nil {
 		return err
 	}
-	boot, err := e.compose(ctx, b.agent, *s, b.in)
+	return b.conn.explain(b.handshake(ctx, fresh))
+}
+
+// sandbox makes sure that there is a sandbox with a guest that waits to be booted. fresh
+// is false when it has the session's files already.
+func (b *bringUp) sandbox(ctx context.Context) (fresh bool, err error) {
+	if b.warm != nil {
+		if b.client = b.warm.client(); b.client != nil {
+			b.conn, b.session.ContainerID = b.warm.conn, &b.warm.conn.containerID
+			return true, nil
+		}
+		b.warm = nil // it has died since
+	}
+	if b.old != "" {
+		err := b.startAgain(ctx)
+		if err == nil {
+			return false, nil
+		}
+		if ctx.Err() != nil || errors.Is(err, sandbox.ErrUnavailable) {
+			return false, err
+		}
+		b.engine.cfg.Log.InfoContext(ctx, "sandbox cannot be started again and is replaced", "session", b.session.ID, "err", err)
+	}
+	if err := b.engine.removeSandboxes(ctx, b.session.ID, b.session.Generation); err != nil {
+		b.engine.cfg.Log.WarnContext(ctx, "old sandbox not removed, the next reconcile tries again", "session", b.session.ID, "err", err)
+	}
+	return true, b.cold(ctx)
+}
+
+// cold makes a sandbox from its image.
+func (b *bringUp) cold(ctx context.Context) error {
+	e, s := b.engine, &b.session
+	image, err := e.image(b.agent)
 	if err != nil {
 		return err
 	}
@@ -131,93 +170,202 @@ func (b *bringUp) bringUp(ctx context.Context) error {
 	if err := e.cfg.Runtime.Ensure(ctx, image, func(detail string) { b.progress.set("creating_sandbox", detail) }); err != nil {
 		return err
 	}
-	id, err := e.cfg.Runtime.Create(ctx, sandbox.Spec{
-		Session: s.ID, Agent: b.agent.ID, Generation: s.Generation, Image: image, Limits: e.cfg.Limits,
-	})
+	spec := sandbox.Spec{Session: s.ID, Agent: b.agent.ID, Generation: s.Generation, Image: image, Limits: e.cfg.Limits}
+	if err := e.cfg.Store.PlanSandbox(ctx, db.Sandbox{Name: spec.Name(), SessionID: s.ID, AgentID: b.agent.ID, Generation: s.Generation}); err != nil {
+		return err
+	}
+	id, err := e.cfg.Runtime.Create(ctx, spec)
 	if err != nil {
 		return err
 	}
-	s.ContainerID = &id
-	if err := e.cfg.Store.SetContainer(ctx, s.ID, s.Generation, id); err != nil {
+	if err := e.cfg.Store.SandboxMade(ctx, spec.Name(), id); err != nil {
 		return err
 	}
+	s.ContainerID = &id
 	b.progress.set("pod_pending", "")
-	conn, err := e.cfg.Runtime.Start(ctx, id)
+	return b.start(ctx, id)
+}
+
+// start runs the guest of a sandbox and connects to it.
+func (b *bringUp) start(ctx context.Context, id string) error {
+	raw, err := b.engine.cfg.Runtime.Start(ctx, id)
 	if err != nil {
 		return err
 	}
 	b.progress.set("pod_running", "")
-	client, err := e.connect(b.live, conn)
+	b.conn = newConnection(b.session.ID, id)
+	b.client, _, err = b.engine.connect(b.conn, raw)
+	return err
+}
+
+// startAgain starts the sandbox that the session had, or finds it running with a guest
+// that was not booted.
+func (b *bringUp) startAgain(ctx context.Context) error {
+	e, s := b.engine, &b.session
+	d, err := e.cfg.Runtime.Inspect(ctx, b.old)
 	if err != nil {
 		return err
 	}
-	return b.live.conn.explain(b.handshake(ctx, client, boot))
+	if err := e.cfg.Store.AdoptSandbox(ctx, s.ID, s.Generation, b.old); err != nil {
+		return err
+	}
+	b.progress.set("pod_pending", "")
+	if d.Running() {
+		b.conn = newConnection(s.ID, b.old)
+		if err = e.cfg.Runtime.Unpause(ctx, b.old); err == nil {
+			b.client, err = e.client(ctx, b.conn, nil)
+		}
+	} else {
+		err = b.start(ctx, b.old)
+	}
+	if err != nil {
+		return err
+	}
+	h, err := guestHealth(ctx, b.client)
+	if err == nil && h.Session != "" {
+		err = fmt.Errorf("its guest runs session %s", h.Session)
+	}
+	if err != nil {
+		b.conn.close()
+		return err
+	}
+	s.ContainerID = &b.old
+	return nil
 }
 
-// handshake boots the guest and creates the harness session.
-func (b *bringUp) handshake(ctx context.Context, client *http.Client, boot composition) error {
-	b.progress.set("waiting_harness", "")
-	if err := bootGuest(ctx, client, boot.Boot, func(phase string) { b.progress.set(phase, "") }); err != nil {
+// handshake gives a sandbox the session's files, boots its guest and creates the harness
+// session.
+func (b *bringUp) handshake(ctx context.Context, fresh bool) error {
+	e, s := b.engine, &b.session
+	env := b.sessionEnv(ctx)
+	boot, token, err := e.compose(ctx, b.agent, *s, env)
+	if err != nil {
+		return err
+	}
+	if err := e.cfg.Store.SetProgressToken(ctx, s.ID, s.Generation, tokenHash(token)); err != nil {
+		return err
+	}
+	if fresh {
+		if err := b.repositories(ctx, env); err != nil {
+			return err
+		}
+	}
+	if b.warm == nil {
+		b.progress.set("waiting_harness", "")
+	}
+	guest, err := bootGuest(ctx, b.client, boot.Boot, func(phase string) { b.progress.set(phase, "") })
+	if err != nil {
 		return err
 	}
 	b.progress.set("harness_ready", "")
 	title := "default"
-	if b.session.Title != nil {
-		title = *b.session.Title
+	if s.Title != nil {
+		title = *s.Title
 	}
-	id, err := createSession(ctx, client, title, boot.prompt, boot.Boot)
+	id, err := createSession(ctx, b.client, title, boot.prompt, boot.Boot)
 	if err != nil {
 		return err
 	}
-	b.progress.stop() // so that no phase is written after ready
-	b.session.HarnessSessionID = &id
-	if len(b.in.InitialParts) > 0 {
-		p := b.live.turns.join() // before anybody can send a message
-		b.first = &p
-	}
-	return b.engine.cfg.Store.MarkReady(ctx, b.session.ID, b.session.Generation, id)
+	s.HarnessSessionID, s.GuestID = &id, &guest
+	return nil
 }
 
-// image is what the sandbox is made from: the agent's own choice, else the operator's,
-// else the harness's.
-func (b *bringUp) image() (string, error) {
-	h, ok := sandbox.LookupHarness(b.agent.HarnessID)
+// sessionEnv returns the session's own variables, and warns of those that are lost.
+func (b *bringUp) sessionEnv(ctx context.Context) map[string]string {
+	b.live.mu.Lock()
+	env := b.live.env
+	b.live.mu.Unlock()
+	if env == nil && b.old != "" && len(b.session.EnvNames) > 0 {
+		env = bootedEnv(ctx, b.client, b.session.EnvNames)
+		b.live.setEnv(env)
+	}
+	var missing []string
+	for _, name := range b.session.EnvNames {
+		if _, ok := env[name]; !ok {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		b.warnings = append(b.warnings, "the session's own env_vars "+strings.Join(missing, ", ")+
+			" are not stored and were lost with its sandbox: restart the session with env_vars to set them again")
+	}
+	return env
+}
+
+// ready marks the session as ready, with its sandbox.
+func (b *bringUp) ready(ctx context.Context) error {
+	e, s := b.engine, &b.session
+	times := b.progress.times()
+	err := e.cfg.Store.MarkReady(ctx, s.ID, s.Generation, db.Readiness{
+		HarnessSessionID: *s.HarnessSessionID, GuestID: *s.GuestID, Timings: timings(times),
+		Warnings: append(warnings(b.agent), b.warnings...),
+	})
+	if err != nil {
+		return err
+	}
+	e.cfg.Metrics.Phases(b.path(), times)
+	s.Status = db.StatusReady
+	_, err = e.boxOf(b.live, *s, b.conn)
+	if errors.Is(err, ErrStopping) { // it is ready all the same, for the next process
+		return nil
+	}
+	return err
+}
+
+// fail undoes a bring-up and notes why it failed, which is what it returns.
+func (b *bringUp) fail(ctx context.Context, err error) error {
+	e, s := b.engine, &b.session
+	if cause := context.Cause(ctx); errors.Is(cause, errStalled) {
+		err = cause
+	}
+	if b.conn != nil {
+		b.conn.close()
+	}
+	stopping := e.ctx.Err() != nil
+	ctx = context.WithoutCancel(ctx) // what ended it must not keep the row from telling why
+	if removed := e.removeSandboxes(ctx, s.ID, s.Generation); removed != nil && !errors.Is(err, sandbox.ErrUnavailable) {
+		e.cfg.Log.ErrorContext(ctx, "sandbox not removed, the next reconcile tries again", "session", s.ID, "err", removed)
+	}
+	if stopping { // the next start goes on with it
+		return ErrStopping
+	}
+	var mark error
+	if b.lost {
+		mark = e.cfg.Store.MarkUnreachable(ctx, s.ID, s.Generation, "sandbox unreachable: "+oneLine(err.Error()))
+	} else {
+		mark = e.cfg.Store.MarkFailed(ctx, s.ID, s.Generation, oneLine(err.Error()))
+	}
+	if errors.Is(mark, db.ErrStale) { // stopped by its user, or its agent is gone
+		return errors.New("the session was stopped")
+	}
+	if b.lost {
+		e.cfg.Metrics.Died("sandbox_unreachable")
+	}
+	e.forget(b.live)
+	return errors.Join(err, mark)
+}
+
+// reason is why it failed, for a user.
+func (b *bringUp) reason() error {
+	if b.err == nil {
+		return errors.New("the session has moved on")
+	}
+	return errors.New(oneLine(b.err.Error()))
+}
+
+// image is what sandboxes of an agent are made from: the agent's own choice, else the
+// operator's, else the harness's.
+func (e *Engine) image(agent db.Agent) (string, error) {
+	h, ok := sandbox.LookupHarness(agent.HarnessID)
 	if !ok || h.Image == "" {
 		return "", fmt.Errorf("harness %q cannot run in this version of lap: create the agent with harness_id %q, the built-in agent",
-			b.agent.HarnessID, sandbox.HarnessLap)
+			agent.HarnessID, sandbox.HarnessLap)
 	}
-	if b.agent.HarnessImage != nil {
-		return *b.agent.HarnessImage, nil
+	if agent.HarnessImage != nil {
+		return *agent.HarnessImage, nil
 	}
-	if image := b.engine.cfg.Images[h.ID]; image != "" {
+	if image := e.cfg.Images[h.ID]; image != "" {
 		return image, nil
 	}
 	return h.Image, nil
-}
-
-// firstPrompt sends the session's initial prompt. A failure is noted, and the session
-// stays ready; a turn that only takes too long is no failure.
-func (b *bringUp) firstPrompt(ctx context.Context, log *slog.Logger) {
-	t := &turn{engine: b.engine, live: b.live, parts: b.in.InitialParts}
-	answer, err := b.engine.startTurn(ctx, t, *b.first)
-	if err == nil {
-		err = modelError(answer)
-	}
-	if err == nil || errors.Is(err, ErrStopping) || errors.Is(err, ErrNotReady) || errors.Is(err, context.DeadlineExceeded) {
-		return
-	}
-	log.WarnContext(ctx, "initial prompt failed", "err", err)
-	err = b.engine.cfg.Store.NoteFailure(ctx, b.session.ID, "initial_prompt failed: "+oneLine(err.Error()))
-	if ignoreStale(err) != nil {
-		log.ErrorContext(ctx, "failure of the initial prompt not noted", "err", err)
-	}
-}
-
-func (b *bringUp) removeSandbox(ctx context.Context, log *slog.Logger) {
-	if b.session.ContainerID == nil {
-		return
-	}
-	if err := b.engine.cfg.Runtime.Remove(ctx, *b.session.ContainerID); err != nil {
-		log.ErrorContext(ctx, "sandbox not removed, the next reconcile tries again", "err", err)
-	}
 }

@@ -26,53 +26,56 @@ type composition struct {
 // pinnedLimit is how many pinned memories a prompt holds at most.
 const pinnedLimit = 20
 
-// compose gathers what the session's agent is told and given.
-func (e *Engine) compose(ctx context.Context, agent db.Agent, s db.Session, in NewSession) (composition, error) {
+// compose gathers what the session's agent is told and given. env are the session's own
+// variables. token is the progress token that the sandbox gets.
+func (e *Engine) compose(ctx context.Context, agent db.Agent, s db.Session, env map[string]string) (_ composition, token string, err error) {
 	if len(agent.EnvBroken) > 0 {
-		return composition{}, fmt.Errorf("env_vars %s cannot be decrypted: start lap with the ENCRYPTION_KEY they were stored under, or set them again",
+		return composition{}, "", fmt.Errorf("env_vars %s cannot be decrypted: start lap with the ENCRYPTION_KEY they were stored under, or set them again",
 			strings.Join(agent.EnvBroken, ", "))
 	}
 	skills, err := e.skills(ctx, agent, s)
 	if err != nil {
-		return composition{}, err
+		return composition{}, "", err
 	}
 	memories, err := e.cfg.Store.PreloadMemories(ctx, agent.ID, pinnedLimit, agent.PreloadMemoryLimit)
 	if err != nil {
-		return composition{}, err
+		return composition{}, "", err
 	}
 	agentPrompt := prompt.Compose(memories, agent.Prompt)
 	boot := sandbox.Boot{Session: s.ID, Agent: agent.ID, Harness: agent.HarnessID}
-	boot.Env = e.environment(agent, s, in, agentPrompt)
+	token = newToken()
+	boot.Env = e.environment(agent, s, env, agentPrompt)
+	boot.Env["HARNESS_PROGRESS_TOKEN"] = token
 	if boot.Files, err = droppedFiles(boot.Env); err != nil {
-		return composition{}, err
+		return composition{}, "", err
 	}
 	for _, f := range skills {
 		boot.Files = append(boot.Files, sandbox.File{Path: f.Path, Content: []byte(f.Content)})
 	}
 	skillsJSON, err := json.Marshal(skills)
 	if err != nil {
-		return composition{}, err
+		return composition{}, "", err
 	}
 	boot.Env["SKILLS_JSON"] = string(skillsJSON)
-	return composition{Boot: boot, prompt: prompt.Session(agentPrompt, agent.ID, s.ID, s.SkillIDs)}, nil
+	return composition{Boot: boot, prompt: prompt.Session(agentPrompt, agent.ID, s.ID, s.SkillIDs)}, token, nil
 }
 
 // never lists what is removed from a sandbox's environment whoever set it: lap's own
 // secrets, and names whose real values only lap may know.
 var never = []string{
-	"MASTER_KEY", "ENCRYPTION_KEY", "HARNESS_TOKEN_SIGNING_KEY",
+	"MASTER_KEY", "GIT_TOKEN", "ENCRYPTION_KEY", "HARNESS_TOKEN_SIGNING_KEY",
 	"LAP_ACCESS_TOKEN", "LAP_REFRESH_TOKEN", "LAP_AUTH_TOKEN", "HARNESS_AUTH_TOKEN", "HARNESS_PROGRESS_TOKEN",
 }
 
 // environment is what the harness and its tools see, later entries winning: the
 // operator's, the agent's, the session's, lap's own.
-func (e *Engine) environment(agent db.Agent, s db.Session, in NewSession, agentPrompt string) map[string]string {
+func (e *Engine) environment(agent db.Agent, s db.Session, own map[string]string, agentPrompt string) map[string]string {
 	env := maps.Clone(e.cfg.Env)
 	if env == nil {
 		env = map[string]string{}
 	}
 	maps.Copy(env, agent.Env)
-	maps.Copy(env, in.Env)
+	maps.Copy(env, own)
 	for _, name := range never {
 		delete(env, name)
 	}
@@ -83,7 +86,7 @@ func (e *Engine) environment(agent db.Agent, s db.Session, in NewSession, agentP
 		"LITELLM_DEFAULT_MODEL": agent.Model,
 		"LAP_BASE_URL":          "http://" + sandbox.PlatformAddr, "PLATFORM_URL": "http://" + sandbox.PlatformAddr,
 	}
-	if agent.RepoURL != nil {
+	if base["REPO_URL"] = e.cfg.Repo; agent.RepoURL != nil {
 		base["REPO_URL"] = *agent.RepoURL
 	}
 	if agent.Requirements != nil {

@@ -16,7 +16,9 @@ import (
 // A connection is the way to one sandbox: a pipe that is opened when it is needed, and
 // again when it has ended.
 type connection struct {
-	dialing chan struct{} // held by the one who opens a pipe
+	owner       string // the session it speaks for
+	containerID string
+	dialing     chan struct{} // held by the one who opens a pipe
 
 	mu     sync.Mutex // guards what follows
 	host   *pipe.Host
@@ -24,56 +26,64 @@ type connection struct {
 	closed bool
 }
 
-func newConnection() *connection { return &connection{dialing: make(chan struct{}, 1)} }
+func newConnection(owner, containerID string) *connection {
+	return &connection{owner: owner, containerID: containerID, dialing: make(chan struct{}, 1)}
+}
 
-// client returns an HTTP client to the session's guest, opening a pipe when there is
-// none. The error wraps sandbox.ErrGone when the sandbox does not run any more.
-func (e *Engine) client(ctx context.Context, l *live, containerID string) (*http.Client, error) {
-	if c := l.conn.current(); c != nil {
-		return c, nil
-	}
-	if containerID == "" {
-		return nil, sandbox.ErrGone
+// client returns an HTTP client to the guest of c, opening a pipe when there is none.
+// greet, when it is not nil, has a look at the guest of a pipe that was just opened. The
+// error wraps sandbox.ErrGone when the sandbox does not run any more.
+func (e *Engine) client(ctx context.Context, c *connection, greet func(context.Context, *http.Client) error) (*http.Client, error) {
+	if client := c.current(); client != nil {
+		return client, nil
 	}
 	select {
-	case l.conn.dialing <- struct{}{}:
-		defer func() { <-l.conn.dialing }()
+	case c.dialing <- struct{}{}:
+		defer func() { <-c.dialing }()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, context.Cause(ctx)
 	}
-	if c := l.conn.current(); c != nil { // opened while this call waited
-		return c, nil
+	if client := c.current(); client != nil { // opened while this call waited
+		return client, nil
 	}
-	raw, err := e.cfg.Runtime.Dial(ctx, containerID)
+	raw, err := e.cfg.Runtime.Dial(ctx, c.containerID)
 	if err != nil {
 		return nil, err
 	}
-	return e.connect(l, raw)
+	client, host, err := e.connect(c, raw)
+	if err != nil || greet == nil {
+		return client, err
+	}
+	if err := greet(ctx, client); err != nil {
+		return nil, errors.Join(err, host.Close())
+	}
+	return client, nil
 }
 
 // connect takes over raw, the host's end of a new pipe, and serves what the sandbox
 // asks for until it ends.
-func (e *Engine) connect(l *live, raw io.ReadWriteCloser) (*http.Client, error) {
+func (e *Engine) connect(c *connection, raw io.ReadWriteCloser) (*http.Client, *pipe.Host, error) {
 	host, err := pipe.NewHost(raw)
 	if err != nil {
-		return nil, errors.Join(err, raw.Close())
+		return nil, nil, errors.Join(err, raw.Close())
 	}
 	client := &http.Client{Transport: &http.Transport{
-		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return host.Dial(ctx) },
-		MaxIdleConnsPerHost: 2,
-		DisableCompression:  true,
+		DialContext:           func(ctx context.Context, _, _ string) (net.Conn, error) { return host.Dial(ctx) },
+		MaxIdleConnsPerHost:   2,
+		DisableCompression:    true,
+		ExpectContinueTimeout: turnAccept,
 	}}
 	services := map[pipe.Service]*pipe.Listener{pipe.Gateway: e.gateway, pipe.Platform: e.platform}
 	serve := func(ctx context.Context) {
-		host.Serve(l.id, services)
+		host.Serve(c.owner, services)
 		if err := host.Err(); errors.Is(err, pipe.ErrViolation) {
-			e.cfg.Log.WarnContext(ctx, "sandbox cut off", "session", l.id, "err", err)
+			e.cfg.Log.WarnContext(ctx, "sandbox cut off", "session", c.owner, "err", err)
 		}
 	}
-	if !l.conn.install(host, client) || !e.launch(serve) {
-		return nil, errors.Join(ErrStopping, host.Close())
+	if !c.install(host, client) || !e.launch(serve) {
+		return nil, nil, errors.Join(ErrStopping, host.Close())
 	}
-	return client, nil
+	return client, host, nil
 }
 
 // install makes host the way to the sandbox, unless the connection has been closed.
@@ -105,6 +115,17 @@ func (c *connection) current() *http.Client {
 	}
 }
 
+// ended returns a channel that is closed when the present pipe has ended, nil when there
+// is none.
+func (c *connection) ended() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.host == nil {
+		return nil
+	}
+	return c.host.Done()
+}
+
 // explain adds to err why the pipe has ended, if it has.
 func (c *connection) explain(err error) error {
 	c.mu.Lock()
@@ -124,3 +145,7 @@ func (c *connection) close() {
 		_ = c.host.Close() // always nil
 	}
 }
+
+// errGuest says that another guest process than the one that was booted runs in a
+// sandbox: it was restarted behind lap's back.
+var errGuest = fmt.Errorf("%w: it was restarted", sandbox.ErrGone)

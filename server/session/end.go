@@ -21,46 +21,100 @@ func (e *Engine) Stop(ctx context.Context, id string) (db.Session, error) {
 	if err != nil {
 		return db.Session{}, err
 	}
-	e.births.Lock() // a session that is just being created is known after this
-	l := e.find(id)
-	e.births.Unlock()
-	if l != nil {
-		l.cancel()
-		e.awaitBringUp(ctx, l)
-		l.snapshots.Lock() // what a finished turn has to store is stored first
-		e.forget(l)
-		l.snapshots.Unlock()
-	}
-	if err := e.removeSandbox(ctx, s); err != nil {
+	if err := e.bury(ctx, id); err != nil {
 		e.cfg.Log.ErrorContext(ctx, "sandbox not removed, the next reconcile tries again", "session", id, "err", err)
 	}
 	return s, nil
 }
 
-// awaitBringUp waits until a cancelled bring-up has removed what it made.
-func (e *Engine) awaitBringUp(ctx context.Context, l *live) {
-	if l.bringUp == nil {
+// bury removes what is left of a session that is over.
+func (e *Engine) bury(ctx context.Context, id string) error {
+	e.births.Lock() // a session that is just being created is known after this
+	l := e.find(id)
+	e.births.Unlock()
+	var err error
+	if l != nil {
+		e.cancelBringUp(ctx, l)
+		e.forget(l)
+		err = e.saveOutput(context.WithoutCancel(ctx), l)
+	}
+	return errors.Join(err, e.removeSandboxes(ctx, id, anyGeneration))
+}
+
+// cancelBringUp ends a bring-up and waits until it has removed what it made.
+func (e *Engine) cancelBringUp(ctx context.Context, l *live) {
+	l.mu.Lock()
+	b := l.bringUp
+	l.mu.Unlock()
+	if b == nil {
 		return
 	}
+	b.cancel(db.ErrStale)
 	late := time.NewTimer(stopWait)
 	defer late.Stop()
 	select {
-	case <-l.bringUp:
+	case <-b.done:
 	case <-late.C:
 		e.cfg.Log.WarnContext(ctx, "bring-up does not end; it removes its sandbox when it does", "session", l.id)
 	}
 }
 
-// DeleteAgent ends every session of an agent, removes their sandboxes, and deletes the
-// agent. From its beginning on the agent takes no new sessions. The error is
-// db.ErrNotFound.
+// saveOutput keeps what a sandbox printed last.
+func (e *Engine) saveOutput(ctx context.Context, l *live) error {
+	text, dirty := l.output.take()
+	if !dirty {
+		return nil
+	}
+	return e.cfg.Store.SaveOutput(ctx, l.id, text)
+}
+
+// anyGeneration is later than that of any sandbox.
+const anyGeneration = 1 << 62
+
+// removeSandboxes removes all sandboxes of a session that were made up to a generation.
+func (e *Engine) removeSandboxes(ctx context.Context, sessionID string, generation int64) error {
+	ctx = context.WithoutCancel(ctx)
+	rows, err := e.cfg.Store.SessionSandboxes(ctx, sessionID)
+	errs := []error{err}
+	for _, b := range rows {
+		if b.Generation <= generation {
+			errs = append(errs, e.remove(ctx, b))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// remove removes one sandbox. That it is about to is noted first, so that a later process
+// goes on with it.
+func (e *Engine) remove(ctx context.Context, b db.Sandbox) error {
+	ctx = context.WithoutCancel(ctx)
+	if err := e.cfg.Store.CondemnSandbox(ctx, b.Name); err != nil {
+		return err
+	}
+	id := b.Name // of one that may not have been made
+	if b.ContainerID != nil {
+		id = *b.ContainerID
+	}
+	if err := e.cfg.Runtime.Remove(ctx, id); err != nil {
+		return err
+	}
+	return e.cfg.Store.ForgetSandbox(ctx, b.Name)
+}
+
+// DeleteAgent ends every session of an agent, removes their sandboxes and those of the
+// pool that were meant for it, and deletes the agent. From its beginning on the agent
+// takes no new sessions. The error is db.ErrNotFound.
 func (e *Engine) DeleteAgent(ctx context.Context, agentID string) error {
 	e.setEnding(agentID, true)
 	defer e.setEnding(agentID, false)
 	if err := e.endSessions(ctx, agentID); err != nil {
 		return err
 	}
-	return e.cfg.Store.DeleteAgent(ctx, agentID)
+	if err := e.cfg.Store.DeleteAgent(ctx, agentID); err != nil {
+		return err
+	}
+	e.pool.dismiss(ctx, agentID)
+	return nil
 }
 
 func (e *Engine) setEnding(agentID string, ending bool) {
@@ -90,11 +144,4 @@ func (e *Engine) endSessions(ctx context.Context, agentID string) error {
 		})
 	}
 	return g.Wait()
-}
-
-func (e *Engine) removeSandbox(ctx context.Context, s db.Session) error {
-	if s.ContainerID == nil {
-		return nil
-	}
-	return e.cfg.Runtime.Remove(ctx, *s.ContainerID)
 }

@@ -16,35 +16,45 @@ import (
 	"lap/db"
 	"lap/sandbox"
 	"lap/sandbox/pipe"
+	"lap/server/metrics"
+	"lap/server/mirror"
 )
 
 // Config says what an Engine works with.
 type Config struct {
 	Store   *db.Store
 	Runtime sandbox.Runtime
+	Mirrors *mirror.Mirrors   // of git repositories
 	Limits  sandbox.Limits    // of every sandbox
 	Images  map[string]string // harness id to image, where it differs from the harness's own
 	Env     map[string]string // for every sandbox, overridden by agents and sessions
+	Repo    string            // cloned for agents that name none; empty: nothing
 	BaseURL string            // public URL of lap, for links; may be empty
+	Pool    PoolConfig
 
 	Gateway  http.Handler                                 // the model gateway that sandboxes reach
 	Platform func(agentID, sessionID string) http.Handler // the REST API as one session's agent reaches it
 
 	StartTimeout time.Duration // for a bring-up without progress
 	TurnTimeout  time.Duration // for a turn, waiting included
+	IdleTimeout  time.Duration // after which a session ends; 0: never
+	FreezeAfter  time.Duration // of idleness, after which a sandbox is paused; 0: never
 	Reconcile    time.Duration // between two looks at what the runtime holds
+	Metrics      *metrics.Metrics
 	Log          *slog.Logger
 }
 
 // An Engine owns all sessions of an installation. Its work goes on when the request
 // that asked for it is gone; it ends when Run's context does.
 type Engine struct {
-	cfg  Config
-	ctx  context.Context // of everything that outlives a request
-	stop context.CancelFunc
-	work sync.WaitGroup // what Run waits for before it returns
+	cfg   Config
+	pool  *pool
+	ctx   context.Context // of everything that outlives a request
+	stop  context.CancelFunc
+	tasks sync.WaitGroup // what Run waits for before it returns
 
 	gateway, platform *pipe.Listener
+	reconnecting      chan struct{} // holds those who reach sandboxes that nobody waits for
 
 	// births is held for reading while a session is stored and made known in live, so
 	// that who holds it for writing finds every stored session there.
@@ -55,13 +65,17 @@ type Engine struct {
 	live map[string]*live
 }
 
+// reconnects is how many sandboxes are reached at once that nobody waits for.
+const reconnects = 4
+
 // New returns an engine whose work carries the values of ctx, but ends with Run.
 func New(ctx context.Context, cfg Config) *Engine {
 	e := &Engine{
 		cfg:     cfg,
 		gateway: pipe.NewListener(), platform: pipe.NewListener(),
-		live: map[string]*live{}, ending: map[string]int{},
+		live: map[string]*live{}, ending: map[string]int{}, reconnecting: make(chan struct{}, reconnects),
 	}
+	e.pool = newPool(e, cfg.Pool)
 	e.ctx, e.stop = context.WithCancel(context.WithoutCancel(ctx))
 	return e
 }
@@ -89,7 +103,8 @@ func (e *Engine) Run(ctx context.Context) error {
 	serve(e.gateway, e.cfg.Gateway)
 	serve(e.platform, http.HandlerFunc(e.servePlatform))
 	g.Go(func() error { return e.reconcileLoop(ctx) })
-	g.Go(func() error { e.reconnect(ctx); return nil })
+	g.Go(func() error { return e.restLoop(ctx) })
+	g.Go(func() error { return e.pool.run(ctx) })
 	g.Go(func() error {
 		<-ctx.Done()
 		e.stop()
@@ -105,7 +120,7 @@ const drainTimeout = 15 * time.Second
 
 func (e *Engine) drain(ctx context.Context) error {
 	done := make(chan struct{})
-	go func() { e.work.Wait(); close(done) }()
+	go func() { e.tasks.Wait(); close(done) }()
 	late := time.NewTimer(drainTimeout)
 	defer late.Stop()
 	select {
@@ -114,30 +129,6 @@ func (e *Engine) drain(ctx context.Context) error {
 		e.cfg.Log.WarnContext(ctx, "some work did not end in time; the next start puts right what it leaves")
 	}
 	return nil
-}
-
-// reconnect opens the pipes of ready sessions, so that sandboxes which went on without
-// lap reach it again.
-func (e *Engine) reconnect(ctx context.Context) {
-	sessions, err := e.cfg.Store.LiveSessions(ctx, "")
-	if err != nil {
-		e.cfg.Log.WarnContext(ctx, "sandboxes not connected", "err", err)
-		return
-	}
-	var g errgroup.Group
-	g.SetLimit(8)
-	for _, s := range sessions {
-		if s.Status != db.StatusReady {
-			continue
-		}
-		g.Go(func() error {
-			if _, err := e.client(ctx, e.adopt(s), deref(s.ContainerID)); err != nil && ctx.Err() == nil {
-				e.cfg.Log.WarnContext(ctx, "sandbox not connected", "session", s.ID, "err", err)
-			}
-			return nil
-		})
-	}
-	_ = g.Wait() // always nil
 }
 
 // servePlatform answers a sandbox as its own agent, whatever the request claims.
@@ -160,7 +151,7 @@ func (e *Engine) launch(fn func(ctx context.Context)) bool {
 	if e.ctx.Err() != nil {
 		return false
 	}
-	e.work.Go(func() { fn(e.ctx) })
+	e.tasks.Go(func() { fn(e.ctx) })
 	return true
 }
 
@@ -168,6 +159,10 @@ func (e *Engine) closePipes() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, l := range e.live {
-		l.conn.close()
+		l.mu.Lock()
+		if l.box != nil {
+			l.box.close()
+		}
+		l.mu.Unlock()
 	}
 }

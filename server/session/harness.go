@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 
 	"lap/sandbox"
 )
@@ -58,6 +59,12 @@ func send(ctx context.Context, client *http.Client, method, path string, body an
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
+	return sendRequest(client, req)
+}
+
+// sendRequest returns the answer to a request, whose body the caller closes. A status of
+// 400 or more is an error, a statusError.
+func sendRequest(client *http.Client, req *http.Request) (*http.Response, error) {
 	res, err := client.Do(req)
 	if err != nil {
 		return nil, err
@@ -73,12 +80,13 @@ func send(ctx context.Context, client *http.Client, method, path string, body an
 // guestPhases are the phases that a guest may report, in the order in which they come.
 var guestPhases = []string{"injecting_files", "cloning_repo", "installing_deps", "harness_listening"}
 
-// bootGuest tells a fresh guest whose session it runs, passing its phases on. What
-// answers may be anything: a phase counts only once, and forward.
-func bootGuest(ctx context.Context, client *http.Client, b sandbox.Boot, phase func(string)) error {
+// bootGuest tells a fresh guest whose session it runs, passing its phases on, and returns
+// the id of the guest process. What answers may be anything: a phase counts only once,
+// and forward.
+func bootGuest(ctx context.Context, client *http.Client, b sandbox.Boot, phase func(string)) (guest string, err error) {
 	res, err := send(ctx, client, http.MethodPost, "/boot", b)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer res.Body.Close()
 	reached := -1
@@ -86,20 +94,20 @@ func bootGuest(ctx context.Context, client *http.Client, b sandbox.Boot, phase f
 	for lines.Scan() {
 		var ev sandbox.BootEvent
 		if err := json.Unmarshal(lines.Bytes(), &ev); err != nil {
-			return fmt.Errorf("boot: %w", err)
+			return "", fmt.Errorf("boot: %w", err)
 		}
 		switch {
 		case ev.Error != "":
-			return errors.New("boot: " + ev.Error)
+			return "", errors.New("boot: " + ev.Error)
 		case ev.Done:
-			return nil
+			return ev.Guest, nil
 		}
 		if at := slices.Index(guestPhases, ev.Phase); at > reached {
 			reached = at
 			phase(ev.Phase)
 		}
 	}
-	return fmt.Errorf("boot: the sandbox ended: %w", errors.Join(lines.Err(), io.ErrUnexpectedEOF))
+	return "", fmt.Errorf("boot: the sandbox ended: %w", errors.Join(lines.Err(), io.ErrUnexpectedEOF))
 }
 
 // createSession makes the harness's own session and returns its id.
@@ -123,12 +131,6 @@ func createSession(ctx context.Context, client *http.Client, title, prompt strin
 	return session.ID, nil
 }
 
-// A prompted is a turn as the harness takes it.
-type prompted struct {
-	Model model             `json:"model"`
-	Parts []json.RawMessage `json:"parts"`
-}
-
 // A model names a model to the harness. The provider is always the gateway, and the
 // whole model string is its model id: gateways route by the whole string.
 type model struct {
@@ -137,3 +139,19 @@ type model struct {
 }
 
 func gatewayModel(name string) model { return model{ProviderID: "litellm", ModelID: name} }
+
+// parseReply checks a harness's answer to a turn and returns it with a parts array.
+func parseReply(answer []byte) (json.RawMessage, error) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(answer, &members); err != nil || members == nil {
+		return nil, fmt.Errorf("the harness's reply is no JSON object: %.200q", answer)
+	}
+	if list := members["parts"]; len(list) > 0 && list[0] == '[' {
+		return answer, nil
+	}
+	members["parts"] = json.RawMessage(`[]`)
+	return encode(members)
+}
+
+// clipBytes is the beginning of some text.
+func clipBytes(b []byte, n int) string { return strings.ToValidUTF8(string(b[:min(len(b), n)]), "") }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -75,20 +76,32 @@ func preview(parts []json.RawMessage) string {
 }
 
 // withoutImages returns parts as one JSON array in which images keep their kind and
-// size only: image bytes are not written to the database.
-func withoutImages(parts []json.RawMessage) (json.RawMessage, error) {
+// size only: image bytes are not written to the database. lossy reports whether there were any.
+func withoutImages(parts []json.RawMessage) (stored json.RawMessage, lossy bool, err error) {
 	kept := make([]any, len(parts))
 	for i, raw := range parts {
 		kept[i] = raw
 		var p map[string]any
 		if err := json.Unmarshal(raw, &p); err != nil {
-			return nil, fmt.Errorf("part %d: %w", i, err)
+			return nil, false, fmt.Errorf("part %d: %w", i, err)
 		}
 		if stripImage(p) {
-			kept[i] = p
+			kept[i], lossy = p, true
 		}
 	}
-	return json.Marshal(kept)
+	stored, err = encode(kept)
+	return stored, lossy, err
+}
+
+// encode is json.Marshal without escapes for HTML, which would blow up source code.
+func encode(v any) (json.RawMessage, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 // stripImage takes the bytes out of an image part, in either of the two forms that

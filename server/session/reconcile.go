@@ -3,20 +3,50 @@ package session
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"lap/db"
 	"lap/sandbox"
 )
 
+// helperAge is how old a container without a session must be to be nobody's: younger
+// ones may be helping to copy lap.
+const helperAge = time.Minute
+
 // reconcileLoop brings rows and sandboxes into step, at once and then again and again.
 func (e *Engine) reconcileLoop(ctx context.Context) error {
-	tick := time.NewTicker(e.cfg.Reconcile)
-	defer tick.Stop()
-	for {
+	return repeat(ctx, e.cfg.Reconcile, func() {
+		began := time.Now()
 		if err := e.reconcile(ctx); err != nil && ctx.Err() == nil {
 			e.cfg.Log.WarnContext(ctx, "reconcile", "err", err)
 		}
+		e.cfg.Metrics.Reconciled(time.Since(began))
+		e.pool.wake()
+	})
+}
+
+// restLoop ends and freezes idle sessions, and keeps what their sandboxes printed.
+func (e *Engine) restLoop(ctx context.Context) error {
+	every := e.cfg.Reconcile
+	for _, d := range []time.Duration{e.cfg.IdleTimeout, e.cfg.FreezeAfter} {
+		if d > 0 {
+			every = min(every, max(d/4, 100*time.Millisecond))
+		}
+	}
+	return repeat(ctx, every, func() {
+		if err := e.rest(ctx); err != nil && ctx.Err() == nil {
+			e.cfg.Log.WarnContext(ctx, "idle sessions", "err", err)
+		}
+	})
+}
+
+// repeat runs fn at once and then again and again, until ctx ends.
+func repeat(ctx context.Context, every time.Duration, fn func()) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		fn()
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -25,94 +55,219 @@ func (e *Engine) reconcileLoop(ctx context.Context) error {
 	}
 }
 
-// Recover fails the sessions whose bring-up ended with an earlier process. It must
-// return before the first Create.
+// Recover takes up what an earlier process left: bring-ups begin anew, turns go on, and
+// ready sessions are followed. It must return before the first Create.
 func (e *Engine) Recover(ctx context.Context) error {
+	if err := e.pool.abandon(ctx); err != nil {
+		return err
+	}
 	sessions, err := e.cfg.Store.LiveSessions(ctx, "")
 	if err != nil {
 		return err
 	}
+	frozen, err := e.frozen(ctx)
+	if err != nil {
+		return err
+	}
 	for _, s := range sessions {
-		if s.Status != db.StatusCreating {
-			continue
+		switch {
+		case s.Status == db.StatusCreating:
+			err = e.resumeBringUp(ctx, s)
+		case frozen[deref(s.ContainerID)]:
+			l := e.adopt(s)
+			if err = l.gate.found(ctx); err == nil {
+				_, err = e.boxOf(l, s, nil)
+			}
+		default:
+			_, err = e.boxOf(e.adopt(s), s, nil)
 		}
-		err := e.cfg.Store.MarkFailed(ctx, s.ID, s.Generation, interrupted)
-		if ignoreStale(err) != nil {
+		if err != nil {
 			return err
+		}
+	}
+	return e.resumeTurns(ctx)
+}
+
+// frozen returns the engine's ids of the sandboxes that lap has paused.
+func (e *Engine) frozen(ctx context.Context) (map[string]bool, error) {
+	rows, err := e.cfg.Store.Sandboxes(ctx)
+	ids := map[string]bool{}
+	for _, b := range rows {
+		if b.Frozen && b.ContainerID != nil {
+			ids[*b.ContainerID] = true
+		}
+	}
+	return ids, err
+}
+
+// resumeBringUp begins the bring-up anew that an earlier process did not end. One that
+// needs variables which went with that process fails.
+func (e *Engine) resumeBringUp(ctx context.Context, s db.Session) error {
+	if len(s.EnvNames) > 0 {
+		return ignoreStale(e.cfg.Store.MarkFailed(ctx, s.ID, s.Generation, interrupted))
+	}
+	claimed, _, err := e.cfg.Store.ClaimSession(ctx, s.ID, db.Claim{
+		From: []string{db.StatusCreating}, Deadline: time.Now().Add(e.cfg.StartTimeout),
+	})
+	if err != nil {
+		return ignoreStale(err)
+	}
+	b := e.newBringUp(e.adopt(claimed), claimed)
+	_, err = e.cfg.Store.NextTurn(ctx, s.ID)
+	b.first = err == nil && s.Generation == 1
+	return e.begin(b)
+}
+
+// resumeTurns goes on with the turns that an earlier process accepted.
+func (e *Engine) resumeTurns(ctx context.Context) error {
+	ids, err := e.cfg.Store.BusySessions(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		s, err := e.cfg.Store.Session(ctx, id)
+		if err != nil {
+			return err
+		}
+		if s.Status != db.StatusCreating { // else its bring-up goes on with them
+			e.work(e.adopt(s))
 		}
 	}
 	return nil
 }
 
-// reconcile compares the sandboxes of this installation with its sessions, both ways.
-// Sessions that should have a sandbox are read before the sandboxes are, and sessions
-// that a sandbox may belong to after, so that one in the making is never misjudged.
+// reconcile compares the sandboxes of this installation with its rows, both ways. Rows
+// are read before the sandboxes are, and again after where that matters, so that one in
+// the making is never misjudged.
 func (e *Engine) reconcile(ctx context.Context) error {
 	before, err := e.cfg.Store.LiveSessions(ctx, "")
 	if err != nil {
 		return err
 	}
-	sandboxes, err := e.cfg.Runtime.List(ctx)
+	boxes, err := e.cfg.Runtime.List(ctx)
 	if errors.Is(err, sandbox.ErrUnavailable) {
 		return nil // said at start, and by every session that needs one
 	} else if err != nil {
 		return err
 	}
-	after, err := e.cfg.Store.LiveSessions(ctx, "")
-	if err != nil {
-		return err
+	errs := []error{e.failOverdue(ctx, before), e.removeStrays(ctx, boxes), e.removeLeft(ctx), e.giveUpLost(ctx)}
+	running := map[string]bool{}
+	for _, box := range boxes {
+		running[box.ID] = box.Running()
 	}
-	running, err := e.removeOrphans(ctx, sandboxes, after)
-	errs := []error{err}
 	for _, s := range before {
-		if s.Status == db.StatusReady && !running[s.ID] {
+		if s.Status == db.StatusReady && !running[deref(s.ContainerID)] {
+			e.cfg.Metrics.GhostKilled()
 			errs = append(errs, e.disappeared(ctx, s))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// removeOrphans removes every sandbox that belongs to no live session and returns the
-// sessions whose sandbox runs.
-func (e *Engine) removeOrphans(ctx context.Context, sandboxes []sandbox.Info, sessions []db.Session) (map[string]bool, error) {
-	bySession := make(map[string]db.Session, len(sessions))
-	for _, s := range sessions {
-		bySession[s.ID] = s
-	}
-	var errs []error
-	running := map[string]bool{}
-	for _, box := range sandboxes {
-		s, known := bySession[box.Session]
-		switch {
-		case known && belongs(box, s):
-			running[box.Session] = box.Running
-		case box.Session == "" && time.Since(box.Created) < time.Minute: // a helper that is at work
-		default:
-			errs = append(errs, e.cfg.Runtime.Remove(ctx, box.ID))
-		}
-	}
-	return running, errors.Join(errs...)
-}
-
-// belongs reports whether a sandbox is the one that a live session has, or may be
-// about to note.
-func belongs(box sandbox.Info, s db.Session) bool {
-	return s.ContainerID == nil && s.Status == db.StatusCreating || s.ContainerID != nil && *s.ContainerID == box.ID
-}
-
-// disappeared ends a ready session whose sandbox was seen not to run.
+// disappeared notes a ready session whose sandbox was seen not to run.
 func (e *Engine) disappeared(ctx context.Context, s db.Session) error {
 	now, err := e.cfg.Store.Session(ctx, s.ID)
-	if errors.Is(err, db.ErrNotFound) || err == nil && now.Generation != s.Generation {
+	if errors.Is(err, db.ErrNotFound) || err == nil && (now.Generation != s.Generation || now.Status != db.StatusReady) {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	if err := e.cfg.Store.MarkLost(ctx, s.ID, s.Generation, "task disappeared"); err != nil {
-		return ignoreStale(err)
+	return e.lost(ctx, e.adopt(now), now, errors.New("it does not run"))
+}
+
+// failOverdue fails the sessions that are creating for too long although nobody in this
+// process brings them up; else who does fails them.
+func (e *Engine) failOverdue(ctx context.Context, sessions []db.Session) error {
+	var errs []error
+	for _, s := range sessions {
+		if s.Status != db.StatusCreating || s.DeadlineAt == nil || time.Now().Before(s.DeadlineAt.Add(grace)) {
+			continue
+		}
+		err := e.cfg.Store.MarkFailed(ctx, s.ID, s.Generation, errStalled.Error())
+		if err == nil {
+			e.cfg.Metrics.CreatingFailed()
+			e.cfg.Metrics.Died("creating_timeout")
+			err = e.bury(ctx, s.ID)
+		}
+		errs = append(errs, ignoreStale(err))
 	}
-	if l := e.find(s.ID); l != nil {
-		e.forget(l)
+	return errors.Join(errs...)
+}
+
+// grace is how long after its time a bring-up may still be about to notice.
+const grace = 30 * time.Second
+
+// removeStrays removes every sandbox that no row knows: its row would have been there
+// before it.
+func (e *Engine) removeStrays(ctx context.Context, boxes []sandbox.Info) error {
+	rows, err := e.cfg.Store.Sandboxes(ctx)
+	if err != nil {
+		return err
 	}
-	return e.removeSandbox(ctx, s)
+	var errs []error
+	for _, box := range boxes {
+		known := slices.ContainsFunc(rows, func(b db.Sandbox) bool { return b.Name == box.Name || deref(b.ContainerID) == box.ID })
+		if !known && (box.Session != "" || time.Since(box.Created) > helperAge) {
+			errs = append(errs, e.cfg.Runtime.Remove(ctx, box.ID))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// removeLeft removes the sandboxes whose removal did not come to its end, and those of
+// sessions that have moved on without them.
+func (e *Engine) removeLeft(ctx context.Context) error {
+	rows, err := e.cfg.Store.Sandboxes(ctx)
+	errs := []error{err}
+	for _, b := range rows {
+		if b.WarmKey != nil && (b.State == db.SandboxMaking || b.State == db.SandboxWarm) { // the pool's business
+			continue
+		}
+		stale, err := e.stale(ctx, b)
+		if err == nil && stale {
+			err = e.remove(ctx, b)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// stale reports whether nobody has, or is about to have, a use for a sandbox. Its row is
+// read again after its session was: the session may be moving on just now.
+func (e *Engine) stale(ctx context.Context, b db.Sandbox) (bool, error) {
+	if b.State == db.SandboxRemoving {
+		return true, nil
+	}
+	s, err := e.cfg.Store.Session(ctx, b.SessionID)
+	switch {
+	case errors.Is(err, db.ErrNotFound):
+		return true, nil
+	case err != nil || s.Status == db.StatusCreating:
+		return false, err
+	}
+	rows, err := e.cfg.Store.SessionSandboxes(ctx, b.SessionID)
+	i := slices.IndexFunc(rows, func(now db.Sandbox) bool { return now.Name == b.Name })
+	if err != nil || i < 0 || rows[i].Generation > s.Generation {
+		return false, err
+	}
+	inUse := rows[i].State == db.SandboxOwned && !e.over(s) && deref(s.ContainerID) == deref(rows[i].ContainerID)
+	return !inUse, nil
+}
+
+// giveUpLost lets go of what is left of the sandboxes of sessions that nobody has brought
+// back for as long as a session may be idle.
+func (e *Engine) giveUpLost(ctx context.Context) error {
+	if e.cfg.IdleTimeout <= 0 {
+		return nil
+	}
+	lost, err := e.cfg.Store.LostSessions(ctx, time.Now().Add(-e.cfg.IdleTimeout))
+	errs := []error{err}
+	for _, s := range lost {
+		err := e.cfg.Store.GiveUp(ctx, s.ID, s.Generation)
+		if err == nil {
+			err = e.bury(ctx, s.ID)
+		}
+		errs = append(errs, ignoreStale(err))
+	}
+	return errors.Join(errs...)
 }

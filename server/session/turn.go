@@ -5,242 +5,175 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
 	"time"
 
 	"lap/db"
 	"lap/sandbox"
-	"lap/server/prompt"
 )
 
-const (
-	// settle bounds the writes that end a turn whose own time is over.
-	settle = 10 * time.Second
-	// abortTimeout bounds how long a harness may take to end a turn.
-	abortTimeout = 5 * time.Second
-)
-
-// Message sends one user turn and returns the harness's reply, {"info", "parts"}, when
-// the turn is over. Turns of one session run one at a time, in the order in which they
-// came. A caller whose ctx ends does not end the turn.
+// Begin accepts a user turn: when it returns the turn is stored, and it will be sent when
+// those before it are over, also when the caller leaves. Turns of one session run one at
+// a time, in the order in which they came. A session whose sandbox was lost is brought
+// back for it.
 //
-// Errors: db.ErrNotFound, ErrNotReady, ErrTerminal, ErrHarness, ErrStopping.
-func (e *Engine) Message(ctx context.Context, id string, parts []json.RawMessage) (json.RawMessage, error) {
-	s, err := e.ready(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	l := e.adopt(s)
-	return e.startTurn(ctx, &turn{engine: e, live: l, parts: parts}, l.turns.join())
-}
-
-// ready returns a session that takes messages.
-func (e *Engine) ready(ctx context.Context, id string) (db.Session, error) {
+// Errors: db.ErrNotFound, db.ErrKeyReused, ErrNotReady, ErrTerminal, ErrStopping.
+func (e *Engine) Begin(ctx context.Context, id string, in Turn) (*Pending, error) {
 	s, err := e.cfg.Store.Session(ctx, id)
 	if err != nil {
-		return db.Session{}, err
+		return nil, err
 	}
 	if h, ok := sandbox.LookupHarness(s.HarnessID); ok && h.Kind == sandbox.KindTUI {
-		return db.Session{}, ErrTerminal
+		return nil, ErrTerminal
 	}
-	if s.Status != db.StatusReady {
-		return db.Session{}, ErrNotReady
+	row, err := newTurn(in.Parts, e.cfg.TurnTimeout)
+	if err != nil {
+		return nil, err
 	}
-	return s, nil
-}
-
-// A turn is one user message on its way.
-type turn struct {
-	engine *Engine
-	live   *live
-	parts  []json.RawMessage
-}
-
-// startTurn runs t when it is its turn, as part of the engine, and waits for it.
-func (e *Engine) startTurn(ctx context.Context, t *turn, p place) (json.RawMessage, error) {
-	type outcome struct {
-		reply json.RawMessage
-		err   error
+	row.Request, row.Once = in.Request, in.Once
+	l := e.takes(s)
+	l.mu.Lock() // so that the worker finds the whole parts of every turn it finds
+	t, again, err := e.cfg.Store.AddTurn(ctx, id, row)
+	if err == nil && !again && row.Lossy {
+		l.whole[t.Seq] = in.Parts
 	}
-	over := make(chan outcome, 1)
-	started := e.launch(func(ctx context.Context) {
-		defer p.leave()
-		ctx, cancel := context.WithTimeout(ctx, e.cfg.TurnTimeout)
-		defer cancel()
-		select {
-		case <-p.turn:
-			reply, err := t.run(ctx)
-			over <- outcome{reply, err}
-		case <-ctx.Done():
-			over <- outcome{nil, e.ended()}
-		}
-	})
-	if !started {
-		p.leave()
+	l.mu.Unlock()
+	switch {
+	case errors.Is(err, db.ErrStale):
+		return nil, ErrNotReady
+	case err != nil:
+		return nil, err
+	}
+	if t.Open() && !e.work(l) {
 		return nil, ErrStopping
 	}
-	select {
-	case o := <-over:
-		return o.reply, o.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	return &Pending{engine: e, live: l, seq: t.Seq}, nil
+}
+
+// takes returns the live that a turn of a session goes to. Of a session that is over this
+// process keeps none: it can only be asked for a turn that it had.
+func (e *Engine) takes(s db.Session) *live {
+	if e.over(s) {
+		return newLive(s)
+	}
+	return e.adopt(s)
+}
+
+// newTurn is a user turn as it is stored.
+func newTurn(parts []json.RawMessage, limit time.Duration) (db.NewTurn, error) {
+	stored, lossy, err := withoutImages(parts)
+	return db.NewTurn{Parts: stored, Lossy: lossy, Preview: preview(parts), Deadline: time.Now().Add(limit)}, err
+}
+
+// A Pending is a turn that was accepted.
+type Pending struct {
+	engine *Engine
+	live   *live
+	seq    int64
+}
+
+// Started waits until the turn is on its way to the harness and returns the newest event
+// before it. The error, an ErrHarness, says why it never will be.
+func (p *Pending) Started(ctx context.Context) (int64, error) {
+	t, err := p.await(ctx, func(t db.Turn) bool { return t.FirstEvent != nil })
+	if err != nil {
+		return 0, err
+	}
+	if t.FirstEvent == nil {
+		return 0, outcome(t)
+	}
+	return *t.FirstEvent, nil
+}
+
+// Reply waits until the turn is over and returns the harness's reply, {"info", "parts"}.
+// The error is an ErrHarness that says why there is none, ErrStopping, or that of ctx.
+func (p *Pending) Reply(ctx context.Context) (json.RawMessage, error) {
+	t, err := p.await(ctx, func(db.Turn) bool { return false })
+	if err != nil {
+		return nil, err
+	}
+	if t.Reply == nil {
+		return nil, outcome(t)
+	}
+	return t.Reply, nil
+}
+
+// outcome is why a turn that is over has no reply.
+func outcome(t db.Turn) error {
+	return fmt.Errorf("%w: %s", ErrHarness, deref(t.Error))
+}
+
+// await waits until the turn is over, or as enough says.
+func (p *Pending) await(ctx context.Context, enough func(db.Turn) bool) (db.Turn, error) {
+	for {
+		changed := p.live.turns()
+		t, err := p.engine.cfg.Store.Turn(ctx, p.live.id, p.seq)
+		if errors.Is(err, db.ErrNotFound) { // its agent was deleted
+			err = fmt.Errorf("%w: the session was stopped", ErrHarness)
+		}
+		if err != nil || !t.Open() || enough(t) {
+			return t, err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return db.Turn{}, ctx.Err()
+		case <-p.engine.ctx.Done():
+			return db.Turn{}, ErrStopping
+		}
 	}
 }
 
-// ended says why a turn's context has ended.
-func (e *Engine) ended() error {
-	if e.ctx.Err() != nil {
-		return ErrStopping
+// Message is Begin and Reply.
+func (e *Engine) Message(ctx context.Context, id string, parts []json.RawMessage) (json.RawMessage, error) {
+	p, err := e.Begin(ctx, id, Turn{Parts: parts})
+	if err != nil {
+		return nil, err
 	}
-	return fmt.Errorf("%w: no reply within %s: %w", ErrHarness, e.cfg.TurnTimeout, context.DeadlineExceeded)
+	return p.Reply(ctx)
 }
 
-// run carries the turn out. Its session may have changed while it waited.
-func (t *turn) run(ctx context.Context) (json.RawMessage, error) {
-	e := t.engine
-	s, err := e.ready(ctx, t.live.id)
-	if err != nil {
-		e.forget(t.live)
-		return nil, err
-	}
-	stored, err := withoutImages(t.parts)
-	if err != nil {
-		return nil, err
-	}
-	seq, first, err := e.cfg.Store.BeginTurn(ctx, s.ID, stored, preview(t.parts))
-	if errors.Is(err, db.ErrStale) {
-		return nil, ErrNotReady
-	} else if err != nil {
-		return nil, err
-	}
-	parts := t.parts
-	if first {
-		parts = append([]json.RawMessage{preamble(prompt.Preamble(s.ID, e.cfg.BaseURL))}, parts...)
-	}
-	reply, err := e.exchange(ctx, t.live, s, parts)
-	if err != nil {
-		return nil, t.fail(ctx, s, seq, err)
-	}
-	return reply.whole, t.complete(ctx, s, seq, reply)
-}
-
-// complete stores the reply, and has what the turn added to the thread stored after it.
-func (t *turn) complete(ctx context.Context, s db.Session, seq int64, r reply) error {
-	err := t.engine.cfg.Store.CompleteTurn(ctx, s.ID, seq, r.parts, r.whole)
-	if errors.Is(err, db.ErrStale) { // the agent was deleted meanwhile
-		return ErrNotReady
-	}
+// Abort ends the turn that a session carries out. That there is none is no error. Errors:
+// db.ErrNotFound, ErrNotReady, ErrHarness.
+func (e *Engine) Abort(ctx context.Context, id string) error {
+	s, err := e.cfg.Store.Session(ctx, id)
 	if err != nil {
 		return err
 	}
-	t.live.snapshots.Lock() // here, so that who stops the session next waits for it
-	started := t.engine.launch(func(ctx context.Context) {
-		defer t.live.snapshots.Unlock()
-		t.engine.snapshot(ctx, t.live, s, messageID(r.whole))
-	})
-	if !started {
-		t.live.snapshots.Unlock()
+	if s.Status != db.StatusReady {
+		return ErrNotReady
+	}
+	l := e.adopt(s)
+	t, err := e.cfg.Store.NextTurn(ctx, id)
+	if errors.Is(err, db.ErrNotFound) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	if l.head != nil && l.head.seq == t.Seq {
+		l.head.aborted = true
+		if t.Status == db.TurnQueued {
+			l.head.cancel(errAborted)
+		}
+	}
+	l.mu.Unlock()
+	if t.Status == db.TurnQueued {
+		err := e.cfg.Store.EndTurn(ctx, id, t.Seq, db.TurnFailed, errAborted.Error())
+		l.turnsChanged()
+		if !errors.Is(err, db.ErrStale) {
+			return err
+		} // it was sent meanwhile
+	}
+	a, err := e.enter(ctx, l, s)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrHarness, err)
+	}
+	defer a.release()
+	if err := abort(ctx, a); err != nil {
+		return fmt.Errorf("%w: abort: %w", ErrHarness, err)
 	}
 	return nil
 }
 
-// A reply is what a harness answered to a turn.
-type reply struct {
-	whole json.RawMessage // always with a parts array
-	parts json.RawMessage
-}
-
-// exchange sends the turn to the harness, once, and waits for its reply.
-func (e *Engine) exchange(ctx context.Context, l *live, s db.Session, parts []json.RawMessage) (reply, error) {
-	client, err := e.client(ctx, l, deref(s.ContainerID))
-	if err != nil {
-		return reply{}, err
-	}
-	answer, err := call(ctx, client, http.MethodPost, harnessPath(s, "/message"), prompted{Model: gatewayModel(s.Model), Parts: parts})
-	if err != nil {
-		return reply{}, err
-	}
-	return parseReply(answer)
-}
-
-// harnessPath is a path of the session inside its harness.
-func harnessPath(s db.Session, path string) string {
-	return "/harness/session/" + url.PathEscape(deref(s.HarnessSessionID)) + path
-}
-
-func parseReply(answer []byte) (reply, error) {
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(answer, &members); err != nil || members == nil {
-		return reply{}, fmt.Errorf("the harness's reply is no JSON object: %.200q", answer)
-	}
-	if list := members["parts"]; len(list) > 0 && list[0] == '[' {
-		return reply{whole: answer, parts: list}, nil
-	}
-	members["parts"] = json.RawMessage(`[]`)
-	whole, err := json.Marshal(members)
-	return reply{whole: whole, parts: members["parts"]}, err
-}
-
-// fail records a turn that got no reply and returns what its sender is told. A turn
-// that the harness refused, or that took too long, is over; one that was interrupted
-// stays pending.
-func (t *turn) fail(ctx context.Context, s db.Session, seq int64, cause error) error {
-	e := t.engine
-	if e.ctx.Err() != nil {
-		return ErrStopping
-	}
-	late := ctx.Err() != nil
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settle)
-	defer cancel()
-	var refused *statusError
-	switch {
-	case late:
-		return errors.Join(e.ended(), e.abort(ctx, t.live, s), ignoreStale(e.cfg.Store.FailTurn(ctx, s.ID, seq)))
-	case errors.As(cause, &refused):
-		return errors.Join(fmt.Errorf("%w: %w", ErrHarness, cause), ignoreStale(e.cfg.Store.FailTurn(ctx, s.ID, seq)))
-	case errors.Is(cause, sandbox.ErrGone):
-		return errors.Join(fmt.Errorf("%w: the sandbox is gone", ErrHarness), e.lose(ctx, t.live, s))
-	}
-	if now, err := e.cfg.Store.Session(ctx, s.ID); err != nil || now.Status != db.StatusReady {
-		return fmt.Errorf("%w: the session was stopped", ErrHarness)
-	}
-	if call, ok := errors.AsType[*url.Error](cause); ok { // its URL means nothing outside
-		cause = call.Err
-	}
-	return fmt.Errorf("%w: the connection to the sandbox broke off: %w", ErrHarness, cause)
-}
-
-// abort ends what the harness is doing for a session.
-func (e *Engine) abort(ctx context.Context, l *live, s db.Session) error {
-	ctx, cancel := context.WithTimeout(ctx, abortTimeout)
-	defer cancel()
-	client, err := e.client(ctx, l, deref(s.ContainerID))
-	if err != nil {
-		return err
-	}
-	_, err = call(ctx, client, http.MethodPost, harnessPath(s, "/abort"), struct{}{})
-	return err
-}
-
-// lose ends a session whose sandbox is gone.
-func (e *Engine) lose(ctx context.Context, l *live, s db.Session) error {
-	err := e.cfg.Store.MarkLost(ctx, s.ID, s.Generation, "sandbox unreachable")
-	e.forget(l)
-	return errors.Join(ignoreStale(err), e.removeSandbox(ctx, s))
-}
-
-// ignoreStale drops the error of a step that somebody else has taken already.
-func ignoreStale(err error) error {
-	if errors.Is(err, db.ErrStale) {
-		return nil
-	}
-	return err
-}
-
-func deref(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
-}
+// errAborted is why a turn ended that its user aborted before it was sent.
+var errAborted = errors.New("the turn was aborted")

@@ -1,0 +1,331 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/tidwall/gjson"
+)
+
+const (
+	deltaType = "message.part.delta"
+	partType  = "message.part.updated"
+
+	packedEvents = 4096    // at most in one row, and in one write
+	packedText   = 1 << 20 // bytes of fillings, likewise
+	packPage     = 1024    // deltas read at once
+	thinPage     = 128     // other frames, likewise
+)
+
+// PackEvents makes what a session's log holds of finished work smaller, for events after
+// the one with the first number through the one with the second. No event gets another
+// number, and readers may be at work. It may be called again.
+//
+// Deltas of one part that follow each other are packed into one row, and come out of it
+// byte for byte as they went in. A frame of a tool at work that holds its output so far
+// loses the output, when a later frame holds more of it and a still later one says that
+// the tool is done: who reads the log ends with the same thread.
+func (s *Store) PackEvents(ctx context.Context, sessionID string, after, through int64) error {
+	if err := s.packDeltas(ctx, sessionID, after, through); err != nil {
+		return err
+	}
+	return s.thinOutputs(ctx, sessionID, after, through)
+}
+
+// A frame is the body of an event with gaps, and what fills them. The gaps are the JSON
+// strings that differ between deltas of one part: the frame's id, where it has one, and
+// the delta.
+type frame struct {
+	around []string // the gaps lie between these
+	fill   []string // JSON strings as they were written
+}
+
+// cutFrame finds the gaps of a body. A body that is no delta has none.
+func cutFrame(body string) frame {
+	delta := gjson.Get(body, "properties.delta")
+	if delta.Type != gjson.String || delta.Index == 0 {
+		return frame{around: []string{body}}
+	}
+	gaps := []gjson.Result{delta}
+	if id := gjson.Get(body, "id"); id.Type == gjson.String && id.Index > 0 {
+		gaps = append(gaps, id)
+		if id.Index < delta.Index {
+			gaps[0], gaps[1] = id, delta
+		}
+	}
+	var f frame
+	from := 0
+	for _, gap := range gaps {
+		f.around = append(f.around, body[from:gap.Index])
+		f.fill = append(f.fill, gap.Raw)
+		from = gap.Index + len(gap.Raw)
+	}
+	f.around = append(f.around, body[from:])
+	return f
+}
+
+// template is the body with empty strings in its gaps.
+func (f frame) template() string { return strings.Join(f.around, `""`) }
+
+// join puts fillings into the gaps.
+func (f frame) join(fill []string) string {
+	var b strings.Builder
+	for i, text := range f.around {
+		b.WriteString(text)
+		if i < len(fill) {
+			b.WriteString(fill[i])
+		}
+	}
+	return b.String()
+}
+
+// unpack returns the bodies of a packed row, nil when it is not one.
+func unpack(template, pieces string, length int64) []string {
+	f := cutFrame(template)
+	var fill []string
+	gjson.Parse(pieces).ForEach(func(_, piece gjson.Result) bool {
+		fill = append(fill, piece.Raw)
+		return true
+	})
+	n := len(f.fill)
+	if n == 0 || int64(len(fill)) != int64(n)*length {
+		return nil
+	}
+	bodies := make([]string, length)
+	for i := range bodies {
+		bodies[i] = f.join(fill[i*n : (i+1)*n])
+	}
+	return bodies
+}
+
+// A run is some deltas that follow each other and differ only in their gaps.
+type run struct {
+	last     int64 // seq
+	template string
+	bodies   []string
+	fill     []string
+	text     int // bytes in fill
+}
+
+// add takes an event in if it continues the run.
+func (r *run) add(seq int64, body string) bool {
+	f := cutFrame(body)
+	if len(f.fill) == 0 {
+		return false
+	}
+	text := 0
+	for _, piece := range f.fill {
+		text += len(piece)
+	}
+	if len(r.bodies) > 0 && (seq != r.last+1 || len(r.bodies) == packedEvents || r.text+text > packedText || f.template() != r.template) {
+		return false
+	}
+	r.last, r.template, r.text = seq, f.template(), r.text+text
+	r.bodies, r.fill = append(r.bodies, body), append(r.fill, f.fill...)
+	return true
+}
+
+func (r *run) pieces() string { return `[` + strings.Join(r.fill, `,`) + `]` }
+
+// exact reports whether the run is worth a row and comes out of it as it went in.
+func (r *run) exact() bool {
+	if len(r.bodies) < 2 {
+		return false
+	}
+	out := unpack(r.template, r.pieces(), int64(len(r.bodies)))
+	for i, body := range out {
+		if body != r.bodies[i] {
+			return false
+		}
+	}
+	return out != nil
+}
+
+// A packer gathers runs and writes them, so many in one transaction that others need not
+// wait long.
+type packer struct {
+	store        *Store
+	sessionID    string
+	run          run
+	runs         []run
+	events, text int // in runs
+}
+
+func (s *Store) packDeltas(ctx context.Context, sessionID string, after, through int64) error {
+	p := packer{store: s, sessionID: sessionID}
+	for {
+		page, err := s.deltas(ctx, sessionID, after, through)
+		if err != nil {
+			return err
+		}
+		for _, e := range page {
+			after = e.seq
+			if p.run.add(e.seq, e.body) {
+				continue
+			}
+			if err := p.next(ctx); err != nil {
+				return err
+			}
+			p.run.add(e.seq, e.body)
+		}
+		if len(page) < packPage {
+			break
+		}
+	}
+	if err := p.next(ctx); err != nil {
+		return err
+	}
+	return p.flush(ctx)
+}
+
+// next ends the current run.
+func (p *packer) next(ctx context.Context) error {
+	r := p.run
+	p.run = run{}
+	if !r.exact() {
+		return nil
+	}
+	if p.events+len(r.bodies) > packedEvents || p.text+r.text > packedText {
+		if err := p.flush(ctx); err != nil {
+			return err
+		}
+	}
+	p.runs, p.events, p.text = append(p.runs, r), p.events+len(r.bodies), p.text+r.text
+	return nil
+}
+
+// flush writes the gathered runs. Rows that another call has packed, or that are gone,
+// are left alone.
+func (p *packer) flush(ctx context.Context) error {
+	runs := p.runs
+	p.runs, p.events, p.text = nil, 0, 0
+	if len(runs) == 0 {
+		return nil
+	}
+	err := p.store.tx(ctx, func(t tx) error {
+		for _, r := range runs {
+			if err := t.packRun(ctx, p.sessionID, r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, ErrStale) {
+		return nil
+	}
+	return err
+}
+
+func (t tx) packRun(ctx context.Context, sessionID string, r run) error {
+	length := int64(len(r.bodies))
+	n, err := t.changed(ctx, `DELETE FROM events WHERE session_id = ?1 AND seq > ?2 AND seq < ?3 AND pieces IS NULL`,
+		sessionID, r.last-length, r.last)
+	if err != nil {
+		return err
+	}
+	if n != length-1 {
+		return ErrStale
+	}
+	return t.mustChange(ctx, ErrStale, `UPDATE events SET length = ?3, body = ?4, pieces = ?5
+		WHERE session_id = ?1 AND seq = ?2 AND pieces IS NULL`, sessionID, r.last, length, r.template, r.pieces())
+}
+
+// A logged is the body of an event that has a row of its own.
+type logged struct {
+	seq  int64
+	body string
+}
+
+func scanLogged(r scanner) (e logged, err error) { return e, r.Scan(&e.seq, &e.body) }
+
+// deltas reads a page of deltas that are not packed.
+func (s *Store) deltas(ctx context.Context, sessionID string, after, through int64) ([]logged, error) {
+	rows, err := s.r.query(ctx, `SELECT seq, body FROM events
+		WHERE session_id = ? AND seq > ? AND seq <= ? AND type = ? AND pieces IS NULL ORDER BY seq LIMIT ?`,
+		sessionID, after, through, deltaType, packPage)
+	return collect(rows, err, scanLogged)
+}
+
+// thinOutputs goes backwards, so that it knows what comes later.
+func (s *Store) thinOutputs(ctx context.Context, sessionID string, after, through int64) error {
+	o := outputs{}
+	for before := through + 1; ; {
+		rows, err := s.r.query(ctx, `SELECT seq, body FROM events
+			WHERE session_id = ? AND seq > ? AND seq < ? AND type = ? ORDER BY seq DESC LIMIT ?`,
+			sessionID, after, before, partType, thinPage)
+		page, err := collect(rows, err, func(r scanner) (logged, error) {
+			e, err := scanLogged(r)
+			e.body = o.thin(e.body) // here, since a page of bodies may be large
+			return e, err
+		})
+		if err != nil {
+			return err
+		}
+		if len(page) > 0 {
+			before = page[len(page)-1].seq
+		}
+		last := len(page) < thinPage
+		page = slices.DeleteFunc(page, func(e logged) bool { return e.body == "" })
+		if err := s.rewrite(ctx, sessionID, page); err != nil || last {
+			return err
+		}
+	}
+}
+
+// rewrite gives events another body.
+func (s *Store) rewrite(ctx context.Context, sessionID string, changed []logged) error {
+	if len(changed) == 0 {
+		return nil
+	}
+	return s.tx(ctx, func(t tx) error {
+		for _, e := range changed {
+			_, err := t.exec(ctx, `UPDATE events SET body = ?3 WHERE session_id = ?1 AND seq = ?2`, sessionID, e.seq, e.body)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// outputs tells by the id of a tool's part what is known of it from later frames.
+type outputs map[string]outputState
+
+type outputState int
+
+const (
+	outputOver  outputState = iota + 1 // the tool is done
+	outputShown                        // and a frame before that shows its output
+)
+
+// thin returns a frame without the output that it need not have, else "".
+func (o outputs) thin(body string) string {
+	part := gjson.Get(body, "properties.part")
+	id := part.Get("id").String()
+	switch part.Get("state.status").String() {
+	case "completed", "error":
+		o[id] = outputOver
+		return ""
+	case "running":
+	default:
+		return ""
+	}
+	const path = "properties.part.state.metadata.output"
+	text := gjson.Get(body, path)
+	if text.Type != gjson.String || text.Index == 0 || text.Raw == `""` {
+		return ""
+	}
+	switch o[id] {
+	case outputOver:
+		o[id] = outputShown
+		return ""
+	case outputShown:
+		thin := body[:text.Index] + `""` + body[text.Index+len(text.Raw):]
+		if out := gjson.Get(thin, path); out.Index == text.Index && out.Raw == `""` {
+			return thin
+		}
+	}
+	return ""
+}

@@ -1,0 +1,29 @@
+package server
+
+import (
+	"context"
+
+	"lap/server/api"
+	"lap/server/session"
+)
+
+// An engine is the session engine as the API wants it.
+type engine struct{ *session.Engine }
+
+// Begin accepts a user turn.
+func (e engine) Begin(ctx context.Context, id string, t session.Turn) (api.Pending, error) {
+	p, err := e.Engine.Begin(ctx, id, t)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Feed reads a session's event log.
+func (e engine) Feed(ctx context.Context, id string, after int64) (api.Feed, error) {
+	f, err := e.Engine.Feed(ctx, id, after)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}

@@ -1,0 +1,124 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"lap/db"
+	"lap/sandbox"
+)
+
+const (
+	healthTimeout = 10 * time.Second
+	// followPause and followPauseMax are how long to wait before a journal that broke off
+	// is asked for again.
+	followPause    = 50 * time.Millisecond
+	followPauseMax = 5 * time.Second
+)
+
+// follow stores what happens in a session's sandbox, until ctx ends or the sandbox is
+// lost. It neither wakes a frozen sandbox nor brings a lost one back.
+func (e *Engine) follow(ctx context.Context, l *live, b *box) {
+	log := e.cfg.Log.With("session", l.id)
+	if err := e.takeUp(ctx, l, b); err != nil && ctx.Err() == nil {
+		log.WarnContext(ctx, "session not taken up whole", "err", err)
+	}
+	for pause := followPause; ; pause = min(2*pause, followPauseMax) {
+		began := time.Now()
+		err := e.followOnce(ctx, l, b)
+		switch {
+		case ctx.Err() != nil || errors.Is(err, db.ErrStale) || errors.Is(err, db.ErrNotFound):
+			return
+		case errors.Is(err, sandbox.ErrPaused):
+			err = l.gate.found(ctx)
+		case errors.Is(err, sandbox.ErrGone):
+			if err = e.lost(ctx, l, b.session, err); err == nil {
+				return
+			}
+		}
+		if err != nil && ctx.Err() == nil {
+			log.DebugContext(ctx, "journal broke off", "err", err)
+		}
+		if time.Since(began) > followPauseMax {
+			pause = followPause
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// takeUp makes this process know what an earlier one knew of a session.
+func (e *Engine) takeUp(ctx context.Context, l *live, b *box) error {
+	text, err := e.cfg.Store.Output(ctx, l.id)
+	if err != nil {
+		return err
+	}
+	l.output.set(text)
+	return e.rebuild(ctx, b)
+}
+
+// rebuild puts the thread of a turn that runs together from the log.
+func (e *Engine) rebuild(ctx context.Context, b *box) error {
+	t, err := e.cfg.Store.NextTurn(ctx, b.session.ID)
+	if errors.Is(err, db.ErrNotFound) || err == nil && t.FirstEvent == nil {
+		return b.thread.rebuild(ctx, 1<<62)
+	} else if err != nil {
+		return err
+	}
+	return b.thread.rebuild(ctx, *t.FirstEvent)
+}
+
+// followOnce reads the journal over one connection. It always ends with an error.
+func (e *Engine) followOnce(ctx context.Context, l *live, b *box) error {
+	if err := l.gate.thawed(ctx); err != nil {
+		return err
+	}
+	client, err := e.dialGently(ctx, b)
+	if err != nil {
+		return err
+	}
+	e.learnEnv(ctx, l, b, client)
+	s, err := e.cfg.Store.Session(ctx, l.id)
+	if err != nil {
+		return err
+	}
+	if s.Generation != b.session.Generation || s.Status != db.StatusReady {
+		return db.ErrStale
+	}
+	path := fmt.Sprintf("/journal?guest=%s&after=%d", deref(s.GuestID), s.Journal)
+	res, err := send(ctx, client, http.MethodGet, path, nil)
+	var refused *statusError
+	if errors.As(err, &refused) && refused.status == http.StatusGone {
+		return errGuest
+	} else if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	j := &journal{engine: e, live: l, box: b, client: client, at: s.Journal, acked: s.Journal}
+	err = j.read(ctx, res.Body)
+	if !errors.Is(err, db.ErrStale) && ctx.Err() == nil {
+		err = errors.Join(err, e.rebuild(ctx, b)) // what was read and not stored is read again
+	}
+	return err
+}
+
+// dialGently reaches the box, but lets those go first that somebody waits for: after a
+// start there may be hundreds to reach.
+func (e *Engine) dialGently(ctx context.Context, b *box) (*http.Client, error) {
+	if client := b.conn.current(); client != nil {
+		return client, nil
+	}
+	select {
+	case e.reconnecting <- struct{}{}:
+		defer func() { <-e.reconnecting }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	return e.reach(ctx, b)
+}

@@ -1,0 +1,83 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"lap/db"
+	"lap/sandbox"
+)
+
+// freeze pauses the sandbox of a session that nothing uses. That it is about to be
+// paused is noted first, so that a later process finds out.
+func (e *Engine) freeze(ctx context.Context, l *live, s db.Session) error {
+	return l.gate.freeze(ctx, func(ctx context.Context) error {
+		id := deref(s.ContainerID)
+		if _, err := e.cfg.Store.NextTurn(ctx, s.ID); !errors.Is(err, db.ErrNotFound) {
+			return err // it is about to be used
+		}
+		if err := e.cfg.Store.SetFrozen(ctx, s.ID, id, true); err != nil {
+			return err
+		}
+		err := e.cfg.Runtime.Pause(ctx, id)
+		if err != nil {
+			err = errors.Join(err, ignoreStale(e.cfg.Store.SetFrozen(context.WithoutCancel(ctx), s.ID, id, false)))
+		}
+		return err
+	})
+}
+
+// thaw lets the sandbox of a session go on.
+func (e *Engine) thaw(ctx context.Context, s db.Session) error {
+	id := deref(s.ContainerID)
+	if err := e.cfg.Runtime.Unpause(ctx, id); err != nil {
+		return err
+	}
+	return ignoreStale(e.cfg.Store.SetFrozen(ctx, s.ID, id, false))
+}
+
+// rest ends sessions that were idle for too long, and freezes the sandboxes of those that
+// may soon be. It is called again and again.
+func (e *Engine) rest(ctx context.Context) error {
+	if e.cfg.IdleTimeout <= 0 && e.cfg.FreezeAfter <= 0 {
+		return nil
+	}
+	sessions, err := e.cfg.Store.LiveSessions(ctx, "")
+	if err != nil {
+		return err
+	}
+	var errs []error
+	now := time.Now()
+	for _, s := range sessions {
+		if s.Status != db.StatusReady {
+			continue
+		}
+		seen := s.CreatedAt
+		if s.LastSeenAt != nil {
+			seen = *s.LastSeenAt
+		}
+		switch idle := now.Sub(seen); {
+		case e.cfg.IdleTimeout > 0 && idle > e.cfg.IdleTimeout:
+			errs = append(errs, e.endIdle(ctx, s, now.Add(-e.cfg.IdleTimeout)))
+		case e.cfg.FreezeAfter > 0 && idle > e.cfg.FreezeAfter:
+			err := e.freeze(ctx, e.adopt(s), s)
+			if !errors.Is(err, sandbox.ErrGone) { // which is found out by who follows it
+				errs = append(errs, ignoreStale(err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// endIdle ends a session that was last seen before the given time, unless that is true no more.
+func (e *Engine) endIdle(ctx context.Context, s db.Session, before time.Time) error {
+	err := e.cfg.Store.MarkIdle(ctx, s.ID, s.Generation, before)
+	if err != nil {
+		return ignoreStale(err)
+	}
+	e.cfg.Log.InfoContext(ctx, "session ended", "session", s.ID, "reason", "idle timeout")
+	e.cfg.Metrics.IdleKilled()
+	e.cfg.Metrics.Died("idle_timeout")
+	return e.bury(ctx, s.ID)
+}
