@@ -87,10 +87,13 @@ func (e *fakeEngine) Restart(ctx context.Context, id string, env map[string]stri
 	return e.store.Session(ctx, id)
 }
 
-func (e *fakeEngine) Abort(_ context.Context, id string) error {
+func (e *fakeEngine) Abort(ctx context.Context, id string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.aborted = append(e.aborted, id)
+	if _, err := e.store.Session(ctx, id); err != nil {
+		return err
+	}
 	return e.fail
 }
 

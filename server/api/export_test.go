@@ -2,6 +2,8 @@ package api
 
 import (
 	"encoding/json"
+	"net/http"
+	"net/url"
 	"time"
 )
 
@@ -59,4 +61,47 @@ func (a *API) Hurry(t Timing) {
 			*wait.of = *wait.to
 		}
 	}
+}
+
+// Routes are the routes that need a credential, as METHOD path.
+func (a *API) Routes() []string {
+	var list []string
+	for _, rt := range a.routes() {
+		if !rt.access.public {
+			list = append(list, rt.method+" "+rt.path)
+		}
+	}
+	return list
+}
+
+// ResumeAfter is where a request with these two goes on.
+func ResumeAfter(rawQuery, lastID string, newest int64) (int64, error) {
+	r := &http.Request{URL: &url.URL{RawQuery: rawQuery}, Header: http.Header{}}
+	r.Header.Set(lastEventID, lastID)
+	return resumeAfter(r, newest)
+}
+
+// HarnessPath is the path that a guest is asked for, given that of a request.
+func HarnessPath(escaped string) (string, error) {
+	p, err := harnessPath(escaped)
+	return p.String(), err
+}
+
+// KeyOf is the idempotency key of a request with the given header.
+func KeyOf(value string) (key string, err error) {
+	o, err := once(&http.Request{Header: http.Header{idempotencyKey: {value}}}, "scope", "route", nil)
+	if err != nil {
+		return "", err
+	}
+	return o.Key, nil
+}
+
+// MessageLog is the log of a message, as JSON.
+func MessageLog(raw []byte) string {
+	list, _ := messageLog(raw, time.Unix(0, 0))
+	b, err := json.Marshal(list)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
 }

@@ -247,4 +247,3 @@ func TestPassthroughBodyTooLarge(t *testing.T) {
 type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
-
