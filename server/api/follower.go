@@ -47,13 +47,16 @@ func (a *API) newFollower(w http.ResponseWriter, r *http.Request, id string, len
 func (a *API) streamContext(parent context.Context, length time.Duration) (context.Context, func()) {
 	timed, cancelTimed := context.WithTimeoutCause(parent, length, errTimeout)
 	ctx, cancel := context.WithCancelCause(timed)
-	stop := context.AfterFunc(a.ending, func() { cancel(session.ErrStopping) })
+	stop := a.atEnd(func() { cancel(session.ErrStopping) })
 	return ctx, func() {
 		stop()
 		cancel(nil)
 		cancelTimed()
 	}
 }
+
+// atEnd calls end when EndStreams is, unless stop comes before.
+func (a *API) atEnd(end func()) (stop func() bool) { return context.AfterFunc(a.ending, end) }
 
 // close ends what the follower began.
 func (f *follower) close() {

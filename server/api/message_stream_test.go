@@ -50,7 +50,7 @@ func TestMessageStream(t *testing.T) {
 	l.want("3 "+wrapped("message.updated"), "4 "+wrapped("session.idle"))
 	w.engine.emit(t, id, userMessage, "session.idle", "message.part.delta") // it is not answered yet
 	l.want(`5 {"type":"harness_event","event":`+userMessage+`}`, "6 "+wrapped("session.idle"), "7 "+wrapped("message.part.delta"))
-	turn.finish(defaultReply, nil)
+	turn.finish(nil)
 	w.engine.emit(t, id, "session.idle", "message.updated")
 	l.want("8 "+wrapped("session.idle"), `8 {"type":"done"}`)
 	l.end()
@@ -86,7 +86,7 @@ func TestMessageStreamFaults(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				turn.finish(defaultReply, tt.reply)
+				turn.finish(tt.reply)
 			}
 			l.want(tt.want)
 			l.end()
@@ -152,7 +152,7 @@ func TestMessageStreamGoesOnAlone(t *testing.T) {
 	l.leave()
 	turn := w.begun(t, id)
 	turn.start(0, nil)
-	turn.finish(defaultReply, nil)
+	turn.finish(nil)
 	if r, err := turn.Reply(t.Context()); err != nil || len(r) == 0 {
 		t.Errorf("reply = %s, %v", r, err)
 	}

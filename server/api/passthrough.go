@@ -146,7 +146,7 @@ func (a *API) passRequest(w http.ResponseWriter, r *http.Request, s db.Session, 
 		return errHarness
 	}
 	if isStream(res) {
-		defer context.AfterFunc(a.ending, cancel)()
+		defer a.atEnd(cancel)()
 		defer a.keepTouching(ctx, s.ID)()
 	}
 	return a.passAnswer(w, r, res)

@@ -229,7 +229,7 @@ func TestPassthroughBodyTooLarge(t *testing.T) {
 	if n := len(guest.requests); n > 0 {
 		t.Errorf("the guest got %d requests", n)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), "POST", w.url+sessions+"/"+id+"/opencode/x", io.LimitReader(zeros{}, limit+1))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.url+sessions+"/"+id+"/opencode/x", io.LimitReader(zeros{}, limit+1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +239,7 @@ func TestPassthroughBodyTooLarge(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	if res.StatusCode != 413 {
+	if res.StatusCode != http.StatusRequestEntityTooLarge {
 		t.Errorf("in chunks: %d, want 413", res.StatusCode)
 	}
 }
