@@ -56,8 +56,14 @@ func TestStreamEnds(t *testing.T) {
 	}))
 	defer server.Close()
 	c := client.New(server.URL, "key")
-	for range c.Stream(t.Context(), "s", 0) {
-		break // nobody wants more
+	n := 0
+	for _, err := range c.Stream(t.Context(), "s", 0) {
+		if n++; err != nil {
+			t.Error(err)
+		}
+		if n == 1 {
+			break // nobody wants more
+		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
