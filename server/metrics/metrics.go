@@ -89,19 +89,20 @@ func (m *Metrics) PoolProvisioned(d time.Duration) {
 // PoolFailed says that a warm sandbox could not be made.
 func (m *Metrics) PoolFailed() { m.add(m.poolProvisions, 1, "failed") }
 
-// A Reconciled is what one pass of the reconciler did.
-type Reconciled struct {
-	FailedCreating, IdleKilled, GhostKilled, WarmStaleKilled int
-}
+// CreatingFailed says that the reconciler failed a session that was creating for too long.
+func (m *Metrics) CreatingFailed() { m.add(m.failedCreating, 1) }
+
+// IdleKilled says that the reconciler ended a session that was idle for too long.
+func (m *Metrics) IdleKilled() { m.add(m.idleKilled, 1) }
+
+// GhostKilled says that the reconciler found a session whose sandbox does not run.
+func (m *Metrics) GhostKilled() { m.add(m.ghostKilled, 1) }
+
+// WarmStale says that a sandbox was removed from the warm pool as stale.
+func (m *Metrics) WarmStale() { m.add(m.warmStaleKilled, 1) }
 
 // Reconciled says that a pass of the reconciler took d.
-func (m *Metrics) Reconciled(did Reconciled, d time.Duration) {
-	m.add(m.failedCreating, did.FailedCreating)
-	m.add(m.idleKilled, did.IdleKilled)
-	m.add(m.ghostKilled, did.GhostKilled)
-	m.add(m.warmStaleKilled, did.WarmStaleKilled)
-	m.observe(m.reconcileSeconds, d)
-}
+func (m *Metrics) Reconciled(d time.Duration) { m.observe(m.reconcileSeconds, d) }
 
 // OOMKilled says that a sandbox of an agent ran out of memory.
 func (m *Metrics) OOMKilled(agentID string) { m.add(m.oomKilled, 1, agentID) }
