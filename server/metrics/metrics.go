@@ -42,7 +42,7 @@ func New() *Metrics {
 	m.poolSeconds = m.histogram("warm_pool_provision_duration_seconds", "Time to make a warm sandbox.", phaseBuckets)
 	m.failedCreating = m.counter("reconcile_failed_creating_total", "Sessions whose bring-up took too long.")
 	m.idleKilled = m.counter("reconcile_idle_killed_total", "Sessions that were ended because they were idle.")
-	m.ghostKilled = m.counter("reconcile_ghost_killed_total", "Containers without a session that were removed.")
+	m.ghostKilled = m.counter("reconcile_ghost_killed_total", "Sessions that were found without their container.")
 	m.warmStaleKilled = m.counter("reconcile_warm_stale_killed_total", "Warm sandboxes that were removed because they were out of date.")
 	m.reconcileSeconds = m.histogram("reconcile_duration_seconds", "Time of one pass of the reconciler.", reconcileBuckets)
 	m.oomKilled = m.counter("sandbox_oom_killed_total", "Sandboxes that the kernel killed for want of memory.", "agent_id")

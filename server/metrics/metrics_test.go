@@ -222,8 +222,8 @@ func TestManyAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if got := read(t, m).samples["reconcile_ghost_killed_total"]; got != 2400 {
-		t.Errorf("counted %v, want 2400", got)
+	if got := read(t, m).samples["reconcile_ghost_killed_total"]; got != 800 {
+		t.Errorf("counted %v, want 800", got)
 	}
 }
 
