@@ -99,11 +99,26 @@ func TestFilesThatAreRefused(t *testing.T) {
 		method, path string
 		want         int
 	}{
-		{"GET", "", 400}, {"PUT", "", 400}, {"GET", "a\x00b", 400}, {"GET", strings.Repeat("x/", 3000), 400},
-		{"GET", "missing", 404}, {"GET", "dir/file/x", 409}, {"GET", "fifo", 409}, {"GET", "/dev/zero", 409},
-		{"GET", "/proc/self/status", 409}, {"GET", "/proc", 409}, {"GET", "proc/status", 409}, {"GET", "loop", 400},
-		{"PUT", "dir", 409}, {"PUT", "dir/file/x", 409}, {"PUT", "fifo", 409}, {"PUT", "/dev/lap-test", 400},
-		{"PUT", "/proc/sys/kernel/hostname", 400}, {"PUT", "/sys/x", 400}, {"PUT", "proc/x", 400}, {"PUT", "/dev", 400},
+		{"GET", "", 400},
+		{"PUT", "", 400},
+		{"GET", "a\x00b", 400},
+		{"GET", strings.Repeat("x/", 3000), 400},
+		{"GET", "missing", 404},
+		{"GET", "dir/file/x", 409},
+		{"GET", "fifo", 409},
+		{"GET", "/dev/zero", 409},
+		{"GET", "/proc/self/status", 409},
+		{"GET", "/proc", 409},
+		{"GET", "proc/status", 409},
+		{"GET", "loop", 400},
+		{"PUT", "dir", 409},
+		{"PUT", "dir/file/x", 409},
+		{"PUT", "fifo", 409},
+		{"PUT", "/dev/lap-test", 400},
+		{"PUT", "/proc/sys/kernel/hostname", 400},
+		{"PUT", "/sys/x", 400},
+		{"PUT", "proc/x", 400},
+		{"PUT", "/dev", 400},
 		{"PUT", strings.Repeat("x", 300), 400},
 	}
 	for _, tt := range tests {
@@ -260,7 +275,7 @@ func TestDirThereAndBack(t *testing.T) {
 }
 
 // archive makes a tar.
-func archive(t testing.TB, members ...tar.Header) []byte {
+func archive(t *testing.T, members ...tar.Header) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	tw := tar.NewWriter(&b)
