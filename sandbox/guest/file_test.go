@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -343,6 +344,22 @@ func TestTarsThatAreRefused(t *testing.T) {
 	whole := archive(t, tar.Header{Typeflag: tar.TypeReg, Name: "a", Size: 2000})
 	for _, body := range []string{"no tar", string(whole[:1000]), strings.Repeat("x", 2000)} {
 		f.send(http.MethodPut, files("in"), body, http.StatusBadRequest, "Content-Type", "application/x-tar")
+	}
+}
+
+func TestTarWithHolesIsRefused(t *testing.T) {
+	t.Parallel()
+	f := booted(t, newFakeHarness(nil))
+	f.write("sparse", "x")
+	if err := os.Truncate(f.dir+"/sparse", 1<<30); err != nil {
+		t.Fatal(err)
+	}
+	for _, format := range []string{"gnu", "pax"} {
+		packed, err := exec.Command("tar", "-C", f.dir, "--format="+format, "--sparse", "-c", "sparse").Output()
+		if err != nil || len(packed) > 1<<20 {
+			t.Skipf("tar packs no holes: %v, %d bytes", err, len(packed))
+		}
+		f.send(http.MethodPut, files("in"), string(packed), http.StatusBadRequest, "Content-Type", "application/x-tar")
 	}
 }
 
