@@ -5,7 +5,9 @@
 package metrics
 
 import (
+	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -127,6 +129,7 @@ func (m *Metrics) WriteTo(w io.Writer) (int64, error) {
 		f.write(&b)
 	}
 	m.mu.Unlock()
+	fmt.Fprintf(&b, "# HELP go_goroutines Goroutines that exist.\n# TYPE go_goroutines gauge\ngo_goroutines %d\n", runtime.NumGoroutine())
 	n, err := io.WriteString(w, b.String())
 	return int64(n), err
 }

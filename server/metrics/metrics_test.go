@@ -37,8 +37,8 @@ var contract = map[string]string{
 
 func TestEveryMetricIsThereFromTheStart(t *testing.T) {
 	s := read(t, metrics.New())
-	if len(s.kinds) != len(contract) {
-		t.Errorf("%d families, want %d", len(s.kinds), len(contract))
+	if want := len(contract) + 1; len(s.kinds) != want || s.kinds["go_goroutines"] != "gauge" || s.samples["go_goroutines"] < 1 {
+		t.Errorf("%d families, want %d, goroutines among them", len(s.kinds), want)
 	}
 	for name, spec := range contract {
 		kind, labels, _ := strings.Cut(strings.Split(spec, " :")[0], " ")
