@@ -42,7 +42,7 @@ func detect(s db.Session, d session.Diagnosis, now time.Time) []detectedIssue {
 		}},
 		{lacksContainer(s, d), detectedIssue{
 			"container_missing", severityHigh,
-			"the session's container does not exist", "restart the session",
+			"the session's container cannot be found", "restart the session",
 		}},
 		{isLive(s) && d.Container != nil && d.Container.State == sandbox.StateExited, detectedIssue{
 			"container_exited", severityHigh,
@@ -52,9 +52,9 @@ func detect(s db.Session, d session.Diagnosis, now time.Time) []detectedIssue {
 			"oom_killed", severityHigh,
 			"the sandbox ran out of memory", "give sandboxes more memory, then restart the session",
 		}},
-		{d.EngineError == "" && d.ImageRef != "" && d.Image == nil && d.ImageErr == "", detectedIssue{
+		{d.EngineError == "" && d.ImageRef != "" && d.Image == nil, detectedIssue{
 			"image_missing", severityHigh,
-			"the image is not on the engine", "pull it, or correct the agent's harness_image",
+			"the image cannot be found on the engine", "pull it, or correct the agent's harness_image",
 		}},
 		{harnessSilent(d), detectedIssue{
 			"harness_unreachable", severityHigh,
@@ -84,7 +84,7 @@ func detectSlow(s db.Session, d session.Diagnosis, now time.Time) []detectedIssu
 			"the session has been creating for more than 120 s", "look at phase_detail and pod_logs_tail, or stop the session",
 		})
 	}
-	if d.PoolSize > 0 && d.Warm["warm"] == 0 && d.Warm["provisioning"] == 0 {
+	if d.PoolSize > 0 && d.Warm != nil && d.Warm["warm"] == 0 && d.Warm["provisioning"] == 0 {
 		found = append(found, detectedIssue{
 			"warm_pool_empty_for_agent", severityInfo,
 			"no sandbox waits for the agent's next session, which will start cold", "",
@@ -101,7 +101,7 @@ func isLive(s db.Session) bool {
 func isRunning(d session.Diagnosis) bool { return d.Container != nil && d.Container.Running() }
 
 func lacksContainer(s db.Session, d session.Diagnosis) bool {
-	return isLive(s) && s.ContainerID != nil && d.EngineError == "" && d.Container == nil && d.ContainerErr == ""
+	return isLive(s) && s.ContainerID != nil && d.EngineError == "" && d.Container == nil
 }
 
 // harnessSilent leaves out a frozen sandbox, which cannot answer.

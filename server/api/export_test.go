@@ -46,13 +46,13 @@ func Elements(body []byte, name string) []json.RawMessage {
 }
 
 // A Timing shortens how long an API waits; what is 0 stays.
-type Timing struct{ Ready, Poll, Ping, Touch, Write, Begin, Grace, Stream, Events, Turn, Output time.Duration }
+type Timing struct{ Ready, Poll, Ping, Touch, Write, Begin, Answer, Grace, Stream, Events, Turn, Output time.Duration }
 
 // Hurry comes before the first request.
 func (a *API) Hurry(t Timing) {
 	for _, wait := range []struct{ of, to *time.Duration }{
 		{&a.timing.ready, &t.Ready}, {&a.timing.poll, &t.Poll}, {&a.timing.ping, &t.Ping}, {&a.timing.touch, &t.Touch},
-		{&a.timing.write, &t.Write}, {&a.timing.begin, &t.Begin}, {&a.timing.grace, &t.Grace}, {&a.timing.stream, &t.Stream},
+		{&a.timing.write, &t.Write}, {&a.timing.begin, &t.Begin}, {&a.timing.answer, &t.Answer}, {&a.timing.grace, &t.Grace}, {&a.timing.stream, &t.Stream},
 		{&a.timing.events, &t.Events}, {&a.timing.turn, &t.Turn}, {&a.timing.output, &t.Output},
 	} {
 		if *wait.to != 0 {

@@ -67,7 +67,7 @@ func (a *API) filePath(r *http.Request, p httprouter.Params) (string, error) {
 // has the given media type.
 func (a *API) download(w http.ResponseWriter, r *http.Request, p httprouter.Params, path string, head func(h http.Header, given string)) error {
 	id := p.ByName("session_id")
-	guest, release, err := a.cfg.Engine.Sandbox(r.Context(), id)
+	guest, release, err := a.guest(r.Context(), id)
 	if err != nil {
 		return turnError(err, id)
 	}
@@ -105,17 +105,17 @@ func (a *API) writeFile(w http.ResponseWriter, r *http.Request, p httprouter.Par
 		return err
 	}
 	id := p.ByName("session_id")
-	guest, release, err := a.cfg.Engine.Sandbox(r.Context(), id)
+	guest, release, err := a.guest(r.Context(), id)
 	if err != nil {
 		return turnError(err, id)
 	}
 	defer release()
 	body := &upload{ReadCloser: r.Body}
-	req, err := http.NewRequestWithContext(r.Context(), http.MethodPut, guestURL+"/files?path="+url.QueryEscape(name), body)
+	req, err := http.NewRequestWithContext(r.Context(), http.MethodPut, guestURL+"/files?path="+url.QueryEscape(name), nil)
 	if err != nil {
 		return err
 	}
-	req.ContentLength = r.ContentLength
+	body.fill(req, r.ContentLength)
 	if kind := r.Header.Get("Content-Type"); kind != "" {
 		req.Header.Set("Content-Type", kind)
 	}

@@ -98,7 +98,7 @@ func (f *follower) feed(after int64) (Feed, error) {
 
 // logError notes what is nobody's doing.
 func (f *follower) logError(err error) {
-	if f.ctx.Err() == nil && !errors.Is(err, session.ErrEnded) {
+	if f.ctx.Err() == nil && !errors.Is(err, session.ErrEnded) && !errors.Is(err, session.ErrStopping) {
 		f.api.cfg.Log.ErrorContext(f.ctx, "event stream broke off", "session", f.session, "err", err)
 	}
 }

@@ -122,7 +122,7 @@ func (a *API) passRequest(w http.ResponseWriter, r *http.Request, s db.Session, 
 	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	guest, release, err := a.cfg.Engine.Sandbox(ctx, s.ID)
+	guest, release, err := a.guest(ctx, s.ID)
 	if errors.Is(err, session.ErrNotReady) {
 		return ended(s)
 	} else if err != nil {
@@ -137,9 +137,7 @@ func (a *API) passRequest(w http.ResponseWriter, r *http.Request, s db.Session, 
 	if !safe(r.Method) {
 		a.touch(ctx, s.ID)
 	}
-	client := *guest
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // not to where the harness wants
-	res, err := client.Do(req)
+	res, err := guest.Do(req)
 	if err != nil {
 		return body.failure(ctx, errHarness)
 	}
@@ -164,15 +162,12 @@ func harnessRequest(ctx context.Context, r *http.Request, path harnessRoute, bod
 	if method == http.MethodHead {
 		method = http.MethodGet
 	}
-	req, err := http.NewRequestWithContext(ctx, method, guestURL+"/harness/"+path.String(), body)
+	req, err := http.NewRequestWithContext(ctx, method, guestURL+"/harness/"+path.String(), nil)
 	if err != nil {
 		return nil, invalid("invalid path")
 	}
 	req.URL.RawQuery = r.URL.RawQuery
-	req.ContentLength = r.ContentLength
-	if r.ContentLength == 0 {
-		req.Body = http.NoBody
-	}
+	body.fill(req, r.ContentLength)
 	req.Header.Set("Content-Type", cmp.Or(r.Header.Get("Content-Type"), "application/json"))
 	req.Header.Set("Accept", cmp.Or(r.Header.Get("Accept"), "*/*"))
 	return req, nil

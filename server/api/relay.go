@@ -16,6 +16,18 @@ const guestURL = "http://guest"
 // relaySize is how much of a guest's answer is held at a time.
 const relaySize = 32 << 10
 
+// guest returns a client of the guest of a session that is ready, and what gives the
+// sandbox back. It goes where it is sent, not where an answer wants it to go.
+func (a *API) guest(ctx context.Context, id string) (*http.Client, func(), error) {
+	guest, release, err := a.cfg.Engine.Sandbox(ctx, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	client := *guest
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &client, release, nil
+}
+
 // A relay passes a guest's answer on to a client. The headers are the caller's.
 type relay struct {
 	w      http.ResponseWriter
@@ -74,6 +86,13 @@ type upload struct {
 	err error
 }
 
+// fill makes the upload the body of a request: length bytes, -1: nobody knows.
+func (u *upload) fill(req *http.Request, length int64) {
+	if length != 0 {
+		req.Body, req.ContentLength = u, length
+	}
+}
+
 func (u *upload) Read(b []byte) (int, error) {
 	n, err := u.ReadCloser.Read(b)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -103,7 +122,7 @@ func refusal(res *http.Response) error {
 	if err != nil || msg == "" {
 		msg = "the sandbox answers " + strconv.Itoa(res.StatusCode)
 	}
-	if res.StatusCode >= http.StatusInternalServerError {
+	if res.StatusCode < http.StatusBadRequest || res.StatusCode >= http.StatusInternalServerError {
 		return &requestError{http.StatusBadGateway, msg}
 	}
 	return &requestError{res.StatusCode, msg}
