@@ -187,10 +187,14 @@ func TestThreadFollowsBatches(t *testing.T) {
 		}
 		thread, err := s.Messages(t.Context(), session.ID)
 		var got []string
-		for _, body := range thread {
+		for _, stored := range thread {
 			var m struct{ ID, Text string }
-			if err := json.Unmarshal(body, &m); err != nil {
+			if err := json.Unmarshal(stored.Body, &m); err != nil {
 				t.Fatal(err)
+			}
+			one, err := s.Message(t.Context(), session.ID, m.ID)
+			if err != nil || string(one) != string(stored.Body) || stored.ID != m.ID {
+				t.Errorf("%s: message %s = %s, %v", step.name, stored.ID, one, err)
 			}
 			got = append(got, m.ID+m.Text)
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -143,28 +144,21 @@ func TestPackingKeepsToItsRange(t *testing.T) {
 	}
 }
 
-func TestThinning(t *testing.T) {
-	empty := func(part string) db.NewEvent { return toolFrame(part, "running", "") }
+func TestOutputsAreQuoted(t *testing.T) {
 	text := db.NewEvent{Type: "message.part.updated", Body: json.RawMessage(`{"properties":{"part":{"id":"t","type":"text","text":"x"}}}`)}
 	running, done := func(output string) db.NewEvent { return toolFrame("t", "running", output) }, toolFrame("t", "completed", "abc")
 	tests := []struct {
-		name      string
-		log, want []db.NewEvent
+		name   string
+		log    []db.NewEvent
+		quotes int // rows that hold less afterwards
 	}{
-		{
-			"done", []db.NewEvent{toolFrame("t", "pending", "x"), running("a"), running("ab"), running("abc"), done, text},
-			[]db.NewEvent{toolFrame("t", "pending", "x"), empty("t"), empty("t"), running("abc"), done, text},
-		},
-		{"at work", []db.NewEvent{running("a"), running("ab")}, []db.NewEvent{running("a"), running("ab")}},
-		{
-			"failed", []db.NewEvent{running("a"), running("ab"), toolFrame("t", "error", "")},
-			[]db.NewEvent{empty("t"), running("ab"), toolFrame("t", "error", "")},
-		},
-		{
-			"two at once", []db.NewEvent{running("a"), toolFrame("u", "running", "x"), running("ab"), toolFrame("u", "running", "xy"), done},
-			[]db.NewEvent{empty("t"), toolFrame("u", "running", "x"), running("ab"), toolFrame("u", "running", "xy"), done},
-		},
-		{"shown once", []db.NewEvent{empty("t"), running("a"), empty("t"), done}, []db.NewEvent{empty("t"), running("a"), empty("t"), done}},
+		{"done", []db.NewEvent{toolFrame("t", "pending", "x"), running("a"), running("ab"), running("abc"), done, text}, 2},
+		{"at work", []db.NewEvent{running("a"), running("ab")}, 0},
+		{"failed", []db.NewEvent{running("a"), running("ab"), toolFrame("t", "error", "")}, 1},
+		{"two at once", []db.NewEvent{running("a"), toolFrame("u", "running", "x"), running("ab"), toolFrame("u", "running", "xy"), done}, 1},
+		{"shown once", []db.NewEvent{running(""), running("a"), running(""), done}, 0},
+		{"not a beginning", []db.NewEvent{running("a"), running("b"), running("bc"), running("x"), done}, 1},
+		{"escapes", []db.NewEvent{running(`\\`), running(`\\n`), running(`\\n\n"`), done}, 2},
 	}
 	s := openStore(t, config(t))
 	agent := newAgent(t, s, db.Agent{})
@@ -174,41 +168,58 @@ func TestThinning(t *testing.T) {
 			appendTo(t, s, session, tt.log...)
 			for range 2 {
 				pack(t, s, session.ID)
-				got := allEvents(t, s, session.ID)
-				checkSeqs(t, got, len(tt.want))
-				for i, want := range tt.want {
-					if string(got[i].Body) != string(want.Body) {
-						t.Errorf("event %d = %s, want %s", i+1, got[i].Body, want.Body)
-					}
-				}
+				sameLog(t, s, session.ID, tt.log)
+			}
+			if n := packedRows(t, s, session.ID); n != tt.quotes {
+				t.Errorf("%d rows are packed, want %d", n, tt.quotes)
 			}
 		})
 	}
 }
 
-func TestThinningOfMuch(t *testing.T) {
+func TestManyOutputsAreQuoted(t *testing.T) {
 	s := openStore(t, config(t))
 	session := newReadySession(t, s, newAgent(t, s, db.Agent{}).ID)
 	var log []db.NewEvent
 	for n := range 700 { // several pages
 		log = append(log, toolFrame("t", "running", strings.Repeat("x", n+1)))
 	}
-	appendTo(t, s, session, append(log, toolFrame("t", "completed", "x"))...)
+	log = append(log, toolFrame("t", "completed", "x"))
+	appendTo(t, s, session, log...)
 	pack(t, s, session.ID)
-	got := allEvents(t, s, session.ID)
-	checkSeqs(t, got, 701)
-	for i, e := range got {
-		want := toolFrame("t", "running", "")
-		if i >= 699 {
-			want = append(log, toolFrame("t", "completed", "x"))[i]
-		}
-		if string(e.Body) != string(want.Body) {
-			t.Fatalf("event %d = %s, want %s", e.Seq, e.Body, want.Body)
+	sameLog(t, s, session.ID, log)
+	if n := packedRows(t, s, session.ID); n != 699 {
+		t.Errorf("%d rows are packed, want 699", n)
+	}
+}
+
+// packedRows is how many rows of a log are packed.
+func packedRows(t *testing.T, s *db.Store, id string) int {
+	t.Helper()
+	lines, err := s.Lines(t.Context(), `SELECT count(*) FROM events WHERE pieces IS NOT NULL AND session_id = '`+id+`'`)
+	if err != nil || len(lines) != 1 {
+		t.Fatal(lines, err)
+	}
+	n, err := strconv.Atoi(lines[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// sameLog fails the test unless a session's log is as given.
+func sameLog(t *testing.T, s *db.Store, sessionID string, want []db.NewEvent) {
+	t.Helper()
+	got := allEvents(t, s, sessionID)
+	checkSeqs(t, got, len(want))
+	for i, w := range want {
+		if string(got[i].Body) != string(w.Body) {
+			t.Fatalf("event %d = %s, want %s", i+1, got[i].Body, w.Body)
 		}
 	}
 }
 
-// randomLog is a log of all kinds of events. None of it is thinned.
+// randomLog is a log of all kinds of events.
 func randomLog(r *rand.Rand, size int) []db.NewEvent {
 	texts := []string{"", "a", "the tool ", `\"`, `\\`, `\u0000`, "ü😀", `\ud83d\ude00`, `{\"delta\":\"x\"}`, strings.Repeat("long ", 50)}
 	forms := []string{
@@ -225,6 +236,14 @@ func randomLog(r *rand.Rand, size int) []db.NewEvent {
 		}
 		if r.IntN(2) == 0 {
 			log = append(log, events(texts[r.IntN(3)])...)
+		}
+		output := ""
+		for range r.IntN(6) {
+			output += texts[r.IntN(len(texts))]
+			log = append(log, toolFrame(strconv.Itoa(r.IntN(2)), "running", output))
+		}
+		if r.IntN(2) == 0 {
+			log = append(log, toolFrame(strconv.Itoa(r.IntN(2)), "completed", output))
 		}
 	}
 	return log

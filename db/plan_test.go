@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"lap/db"
 )
@@ -143,6 +144,7 @@ func callSessions(call func(name string, args ...any), agentID string, s db.Sess
 	call("ClaimSession", s.ID, db.Claim{From: []string{db.StatusDead, db.StatusReady}})
 	call("AdoptSandbox", s.ID, s.Generation+1, "container")
 	call("MarkFailed", s.ID, s.Generation, "reason")
+	call("LostSessions", time.Now())
 	call("MarkUnreachable", s.ID, s.Generation, "reason")
 	call("EndSession", s.ID)
 }
@@ -158,6 +160,7 @@ func callSandboxes(call func(name string, args ...any), agentID string, s db.Ses
 	call("CreateSession", db.NewSession{AgentID: agentID, WarmKey: key, Once: once("k", "h")})
 	call("CondemnSandbox", "warm")
 	call("CondemnWarm", agentID)
+	call("CondemnWarmOne", "name")
 	call("ForgetSandbox", "warm")
 	call("Sandboxes")
 	call("SessionSandboxes", s.ID)
@@ -188,5 +191,6 @@ func callTurns(call func(name string, args ...any), s db.Session) {
 	call("NextTurn", s.ID)
 	call("Turns", s.ID)
 	call("BusySessions")
+	call("Message", s.ID, "m")
 	call("Messages", s.ID)
 }
