@@ -3,7 +3,6 @@ package db
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -16,22 +15,21 @@ const (
 	packedEvents = 4096    // at most in one row, and in one write
 	packedText   = 1 << 20 // bytes of fillings, likewise
 	packPage     = 1024    // deltas read at once
-	thinPage     = 128     // other frames, likewise
+	outputPage   = 128     // other frames, likewise
 )
 
 // PackEvents makes what a session's log holds of finished work smaller, for events after
 // the one with the first number through the one with the second. No event gets another
 // number, and readers may be at work. It may be called again.
 //
-// Deltas of one part that follow each other are packed into one row, and come out of it
-// byte for byte as they went in. A frame of a tool at work that holds its output so far
-// loses the output, when a later frame holds more of it and a still later one says that
-// the tool is done: who reads the log ends with the same thread.
+// Deltas of one part that follow each other are packed into one row. A frame of a tool at
+// work, which holds its output so far, gives up what a later frame of it holds as well.
+// All of them come out byte for byte as they went in.
 func (s *Store) PackEvents(ctx context.Context, sessionID string, after, through int64) error {
 	if err := s.packDeltas(ctx, sessionID, after, through); err != nil {
 		return err
 	}
-	return s.thinOutputs(ctx, sessionID, after, through)
+	return s.packOutputs(ctx, sessionID, after, through)
 }
 
 // A frame is the body of an event with gaps, and what fills them. The gaps are the JSON
@@ -246,86 +244,4 @@ func (s *Store) deltas(ctx context.Context, sessionID string, after, through int
 		WHERE session_id = ? AND seq > ? AND seq <= ? AND type = ? AND pieces IS NULL ORDER BY seq LIMIT ?`,
 		sessionID, after, through, deltaType, packPage)
 	return collect(rows, err, scanLogged)
-}
-
-// thinOutputs goes backwards, so that it knows what comes later.
-func (s *Store) thinOutputs(ctx context.Context, sessionID string, after, through int64) error {
-	o := outputs{}
-	for before := through + 1; ; {
-		rows, err := s.r.query(ctx, `SELECT seq, body FROM events
-			WHERE session_id = ? AND seq > ? AND seq < ? AND type = ? ORDER BY seq DESC LIMIT ?`,
-			sessionID, after, before, partType, thinPage)
-		page, err := collect(rows, err, func(r scanner) (logged, error) {
-			e, err := scanLogged(r)
-			e.body = o.thin(e.body) // here, since a page of bodies may be large
-			return e, err
-		})
-		if err != nil {
-			return err
-		}
-		if len(page) > 0 {
-			before = page[len(page)-1].seq
-		}
-		last := len(page) < thinPage
-		page = slices.DeleteFunc(page, func(e logged) bool { return e.body == "" })
-		if err := s.rewrite(ctx, sessionID, page); err != nil || last {
-			return err
-		}
-	}
-}
-
-// rewrite gives events another body.
-func (s *Store) rewrite(ctx context.Context, sessionID string, changed []logged) error {
-	if len(changed) == 0 {
-		return nil
-	}
-	return s.tx(ctx, func(t tx) error {
-		for _, e := range changed {
-			_, err := t.exec(ctx, `UPDATE events SET body = ?3 WHERE session_id = ?1 AND seq = ?2`, sessionID, e.seq, e.body)
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// outputs tells by the id of a tool's part what is known of it from later frames.
-type outputs map[string]outputState
-
-type outputState int
-
-const (
-	outputOver  outputState = iota + 1 // the tool is done
-	outputShown                        // and a frame before that shows its output
-)
-
-// thin returns a frame without the output that it need not have, else "".
-func (o outputs) thin(body string) string {
-	part := gjson.Get(body, "properties.part")
-	id := part.Get("id").String()
-	switch part.Get("state.status").String() {
-	case "completed", "error":
-		o[id] = outputOver
-		return ""
-	case "running":
-	default:
-		return ""
-	}
-	const path = "properties.part.state.metadata.output"
-	text := gjson.Get(body, path)
-	if text.Type != gjson.String || text.Index == 0 || text.Raw == `""` {
-		return ""
-	}
-	switch o[id] {
-	case outputOver:
-		o[id] = outputShown
-		return ""
-	case outputShown:
-		thin := body[:text.Index] + `""` + body[text.Index+len(text.Raw):]
-		if out := gjson.Get(thin, path); out.Index == text.Index && out.Raw == `""` {
-			return thin
-		}
-	}
-	return ""
 }

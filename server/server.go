@@ -36,6 +36,7 @@ type Server struct {
 	lock     *flock.Flock
 	store    *db.Store
 	runtime  *docker.Docker
+	mirrors  *mirror.Mirrors
 	engine   *session.Engine
 	handler  http.Handler
 	listener net.Listener
@@ -90,11 +91,12 @@ func (s *Server) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.mirrors = mirror.New(mirror.Config{Dir: filepath.Join(s.settings.DataDir, mirrorsDir), Log: s.log})
 	counters := metrics.New()
 	var rest *api.API
 	s.engine = session.New(ctx, session.Config{
 		Store: s.store, Runtime: s.runtime, Limits: s.settings.Limits, Images: s.settings.Images,
-		Mirrors: mirror.New(mirror.Config{Dir: filepath.Join(s.settings.DataDir, mirrorsDir), Log: s.log}),
+		Mirrors: s.mirrors,
 		Env:     s.settings.SandboxEnv, Repo: s.settings.Repo, BaseURL: s.settings.BaseURL, Pool: s.settings.Pool, Gateway: models,
 		Platform:     func(agentID, sessionID string) http.Handler { return rest.SandboxHandler(agentID, sessionID) },
 		StartTimeout: s.settings.StartTimeout, TurnTimeout: s.settings.TurnTimeout,
@@ -164,6 +166,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		return s.drain(ctx, httpServer)
 	})
 	g.Go(func() error { s.greetEngine(ctx); return nil })
+	g.Go(func() error { s.sweepMirrors(ctx); return nil })
 	return g.Wait()
 }
 
@@ -198,6 +201,25 @@ func (s *Server) greetEngine(ctx context.Context) {
 	}
 	if err := s.runtime.Sweep(ctx); err != nil && ctx.Err() == nil {
 		s.log.WarnContext(ctx, "old guest volumes not removed", "err", err)
+	}
+}
+
+// sweepEvery is how often mirrors of repositories are looked through for what is not used.
+const sweepEvery = 6 * time.Hour
+
+// sweepMirrors removes what is not used of the mirrors, again and again until ctx ends.
+func (s *Server) sweepMirrors(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		if err := s.mirrors.Sweep(ctx); err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "mirrors of repositories not tidied", "err", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 

@@ -32,6 +32,10 @@ const (
 	copyTimeout   = 10 * time.Minute // to copy lap, perhaps over a slow line
 )
 
+// execsAtOnce bounds the execs that are starting at once. Each takes 35 ms of a core, so
+// more at once get nothing done sooner: of a hundred, all are ready as late as the last.
+const execsAtOnce = 8
+
 // Config says how to use the engine.
 type Config struct {
 	Owner string // id of this installation; nothing with another owner is touched
@@ -48,13 +52,14 @@ type Docker struct {
 	engine *client.Client
 	broken error // why there is no client at all
 
-	small      time.Duration         // callTimeout
-	greeting   chan struct{}         // full while the API version is agreed on
-	negotiated atomic.Bool           // the API version is agreed on
-	making     chan struct{}         // full while the guest is made
-	guest      atomic.Pointer[guest] // nil until the engine was first used
+	small      time.Duration          // callTimeout
+	greeting   chan struct{}          // full while the API version is agreed on
+	negotiated atomic.Bool            // the API version is agreed on
+	making     chan struct{}          // full while the guest is made
+	execs      chan struct{}          // one for each exec that is starting
+	guest      atomic.Pointer[guest]  // nil until the engine was first used
 	build      atomic.Pointer[string] // what Build said before there was a guest
-	late       sync.WaitGroup        // calls that their caller gave up, until what they made is removed
+	late       sync.WaitGroup         // calls that their caller gave up, until what they made is removed
 }
 
 var _ sandbox.Runtime = (*Docker)(nil)
@@ -63,7 +68,10 @@ var _ sandbox.Runtime = (*Docker)(nil)
 // that is not there, or a context that is broken, shows as sandbox.ErrUnavailable
 // when it is needed.
 func New(cfg Config) *Docker {
-	d := &Docker{cfg: cfg, small: callTimeout, greeting: make(chan struct{}, 1), making: make(chan struct{}, 1)}
+	d := &Docker{
+		cfg: cfg, small: callTimeout,
+		greeting: make(chan struct{}, 1), making: make(chan struct{}, 1), execs: make(chan struct{}, execsAtOnce),
+	}
 	opts, err := endpoint()
 	if err == nil {
 		d.engine, err = client.NewClientWithOpts(append(opts, closablePipes)...)

@@ -127,8 +127,8 @@ func (j *journal) outcome(t *sandbox.TurnResult) db.TurnEnd {
 	}
 	end := db.TurnEnd{Seq: seq, Status: db.TurnFailed}
 	switch {
-	case t.Status == 0:
-		end.Error = oneLine("the harness could not be reached: " + t.Error)
+	case t.Error != "": // no answer, or one that the guest could not keep
+		end.Error, end.Primed = oneLine("no reply of the harness: "+t.Error), t.Status != 0
 	case t.Status >= http.StatusBadRequest:
 		end.Error = oneLine((&statusError{status: t.Status, body: clipBytes(t.Body, 2<<10)}).Error())
 	default:

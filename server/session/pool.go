@@ -107,6 +107,15 @@ func (p *pool) take(row *db.Sandbox) *warmBox {
 	return w
 }
 
+// count counts a session that asked the pool.
+func (p *pool) count(hit bool) {
+	if hit {
+		p.engine.cfg.Metrics.PoolHit()
+	} else {
+		p.engine.cfg.Metrics.PoolMiss()
+	}
+}
+
 // client is the client to a warm sandbox's guest, nil when its pipe has ended.
 func (w *warmBox) client() *http.Client { return w.conn.current() }
 
@@ -278,10 +287,11 @@ func (p *pool) provision(w want) {
 		p.mu.Lock()
 		p.making--
 		p.mu.Unlock()
-		p.engine.cfg.Metrics.WarmProvisioned(err == nil, time.Since(began))
 		if err == nil {
+			p.engine.cfg.Metrics.PoolProvisioned(time.Since(began))
 			p.wake()
 		} else if ctx.Err() == nil {
+			p.engine.cfg.Metrics.PoolFailed()
 			p.engine.cfg.Log.WarnContext(ctx, "warm sandbox not made", "agent", w.agent.ID, "err", err)
 		}
 	})

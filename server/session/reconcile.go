@@ -8,6 +8,7 @@ import (
 
 	"lap/db"
 	"lap/sandbox"
+	"lap/server/metrics"
 )
 
 // helperAge is how old a container without a session must be to be nobody's: younger
@@ -186,7 +187,7 @@ func (e *Engine) failOverdue(ctx context.Context, sessions []db.Session) error {
 		err := e.cfg.Store.MarkFailed(ctx, s.ID, s.Generation, errStalled.Error())
 		if err == nil {
 			e.cfg.Metrics.CreatingFailed()
-			e.cfg.Metrics.Died("creating_timeout")
+			e.cfg.Metrics.Died(metrics.DeathCreating)
 			err = e.bury(ctx, s.ID)
 		}
 		errs = append(errs, ignoreStale(err))
