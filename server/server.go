@@ -39,6 +39,8 @@ type Server struct {
 	mirrors  *mirror.Mirrors
 	engine   *session.Engine
 	handler  http.Handler
+
+	endStreams func() // lets requests go that would stay for ever
 	listener net.Listener
 	key      string
 }
@@ -109,7 +111,7 @@ func (s *Server) wire(ctx context.Context) error {
 		DefaultModel: s.settings.DefaultModel, IdleTimeout: s.settings.IdleTimeout,
 		Metrics: counters, OpenMetrics: s.settings.PublicMetrics, Log: s.log,
 	})
-	s.handler = rest.Handler()
+	s.handler, s.endStreams = rest.Handler(), rest.EndStreams
 	return nil
 }
 
@@ -150,6 +152,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		Handler: s.handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
+	httpServer.RegisterOnShutdown(s.endStreams)
 	g, ctx := errgroup.WithContext(ctx)
 	engineCtx, stopEngine := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopEngine()
