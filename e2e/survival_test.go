@@ -166,7 +166,7 @@ func TestRestartKeepsTheConversation(t *testing.T) {
 	agent := s.agent(t, client.NewAgent{})
 	sess := s.session(t, agent.ID, client.NewSession{EnvVars: map[string]string{"MINE": "still"}})
 	s.sh(t, sess.ID, "echo x > /work/file")
-	after, err := s.Restart(t.Context(), sess.ID)
+	after, err := s.Restart(t.Context(), sess.ID, nil)
 	if err != nil || after.Status != "ready" || *after.TaskARN == *sess.TaskARN {
 		t.Fatalf("session = %+v, %v", after, err)
 	}
@@ -211,15 +211,15 @@ func TestWarmSandboxIsTaken(t *testing.T) {
 	docker := engine(t)
 	s := serve(t, options{env: []string{"WARM_POOL_SIZE=1"}})
 	agent := s.agent(t, client.NewAgent{})
-	s.session(t, agent.ID, client.NewSession{})
+	first := s.session(t, agent.ID, client.NewSession{})
 	var warm string
 	eventually(t, "a sandbox is warm", func() bool {
-		d, err := s.Diagnose(t.Context(), s.first(t, agent.ID))
+		d, err := s.Diagnose(t.Context(), first.ID)
 		if err != nil || d.WarmPool.Warm != 1 {
 			return false
 		}
 		for _, c := range containers(t, docker, "dev.lap.agent", agent.ID) {
-			if c.Labels["dev.lap.session"] != s.first(t, agent.ID) {
+			if c.Labels["dev.lap.session"] != first.ID {
 				warm = c.ID
 			}
 		}
@@ -236,16 +236,6 @@ func TestWarmSandboxIsTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "no container is left of the agent", func() bool { return len(containers(t, docker, "dev.lap.agent", agent.ID)) == 0 })
-}
-
-// first is the id of the agent's oldest session.
-func (s *serving) first(t *testing.T, agentID string) string {
-	t.Helper()
-	page, err := s.Sessions(t.Context(), agentID)
-	if err != nil || len(page.Data) == 0 {
-		t.Fatalf("no session: %v", err)
-	}
-	return page.Data[len(page.Data)-1].ID
 }
 
 func TestInstallationsLeaveEachOtherAlone(t *testing.T) {

@@ -41,8 +41,8 @@ type Server struct {
 	handler  http.Handler
 
 	endStreams func() // lets requests go that would stay for ever
-	listener net.Listener
-	key      string
+	listener   net.Listener
+	key        string
 }
 
 // New opens the data directory and listens, but serves nothing before Run. schema is
