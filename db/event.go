@@ -34,21 +34,18 @@ func (s *Store) Events(ctx context.Context, sessionID string, after int64, limit
 	defer rows.Close()
 	var list []Event
 	for len(list) < limit && rows.Next() {
-		row, err := scanEvents(rows)
+		more, err := scanEvents(rows, after, limit-len(list))
 		if err != nil {
 			return nil, fmt.Errorf("events of session %s: %w", sessionID, err)
 		}
-		for _, e := range row {
-			if e.Seq > after && len(list) < limit {
-				list = append(list, e)
-			}
-		}
+		list = append(list, more...)
 	}
 	return list, rows.Err()
 }
 
-// scanEvents reads one row, with all events that are packed in it.
-func scanEvents(r scanner) ([]Event, error) {
+// scanEvents reads one row, and of the events that are packed in it at most limit after
+// the given one.
+func scanEvents(r scanner, after int64, limit int) ([]Event, error) {
 	var (
 		last, length, created int64
 		kind, body            string
@@ -57,16 +54,18 @@ func scanEvents(r scanner) ([]Event, error) {
 	if err := r.Scan(&last, &length, &kind, &body, &pieces, &created); err != nil {
 		return nil, err
 	}
+	before := max(after, last-length) // the newest event that is not asked for
+	want := min(int64(limit), last-before)
 	bodies := []string{body}
 	if pieces.Valid {
-		bodies = unpack(body, pieces.String, length)
+		bodies = unpack(body, pieces.String, int(before-(last-length)), int(want))
 	}
-	if int64(len(bodies)) != length {
+	if int64(len(bodies)) != want {
 		return nil, fmt.Errorf("the row of event %d is damaged", last)
 	}
-	list := make([]Event, length)
+	list := make([]Event, want)
 	for i, body := range bodies {
-		list[i] = Event{Seq: last - length + 1 + int64(i), Type: kind, Body: json.RawMessage(body), At: moment(created)}
+		list[i] = Event{Seq: before + int64(i) + 1, Type: kind, Body: json.RawMessage(body), At: moment(created)}
 	}
 	return list, nil
 }

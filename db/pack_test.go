@@ -2,12 +2,12 @@ package db_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -152,16 +152,19 @@ func TestThinning(t *testing.T) {
 		log, want []db.NewEvent
 	}{
 		{
-			"done", []db.NewEvent{toolFrame("t", "pending", "x"), running("a"), running("ab"), running("abc"), done, text},
+			"done",
+			[]db.NewEvent{toolFrame("t", "pending", "x"), running("a"), running("ab"), running("abc"), done, text},
 			[]db.NewEvent{toolFrame("t", "pending", "x"), empty("t"), empty("t"), running("abc"), done, text},
 		},
 		{"at work", []db.NewEvent{running("a"), running("ab")}, []db.NewEvent{running("a"), running("ab")}},
 		{
-			"failed", []db.NewEvent{running("a"), running("ab"), toolFrame("t", "error", "")},
+			"failed",
+			[]db.NewEvent{running("a"), running("ab"), toolFrame("t", "error", "")},
 			[]db.NewEvent{empty("t"), running("ab"), toolFrame("t", "error", "")},
 		},
 		{
-			"two at once", []db.NewEvent{running("a"), toolFrame("u", "running", "x"), running("ab"), toolFrame("u", "running", "xy"), done},
+			"two at once",
+			[]db.NewEvent{running("a"), toolFrame("u", "running", "x"), running("ab"), toolFrame("u", "running", "xy"), done},
 			[]db.NewEvent{empty("t"), toolFrame("u", "running", "x"), running("ab"), toolFrame("u", "running", "xy"), done},
 		},
 		{"shown once", []db.NewEvent{empty("t"), running("a"), empty("t"), done}, []db.NewEvent{empty("t"), running("a"), empty("t"), done}},
@@ -279,8 +282,7 @@ func TestReadingWhilePacking(t *testing.T) {
 	s := openStore(t, config(t))
 	session := newReadySession(t, s, newAgent(t, s, db.Agent{}).ID)
 	log := randomLog(rand.New(rand.NewPCG(2, 2)), 2000)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
+	var done atomic.Bool
 	var writers, others sync.WaitGroup
 	writers.Go(func() {
 		for at := 0; at < len(log); at += 20 {
@@ -293,7 +295,7 @@ func TestReadingWhilePacking(t *testing.T) {
 	})
 	for range 2 {
 		others.Go(func() {
-			for ctx.Err() == nil { // both pack everything, again and again
+			for !done.Load() { // both pack everything, again and again
 				if err := s.PackEvents(t.Context(), session.ID, 0, 1<<40); err != nil {
 					t.Error(err)
 				}
@@ -318,7 +320,7 @@ func TestReadingWhilePacking(t *testing.T) {
 		})
 	}
 	writers.Wait()
-	cancel()
+	done.Store(true)
 	others.Wait()
 	pack(t, s, session.ID)
 	checkSeqs(t, allEvents(t, s, session.ID), len(log))
