@@ -17,8 +17,8 @@ import (
 var sameAgent = cmp.Options{cmpopts.IgnoreUnexported(db.Agent{}), cmpopts.EquateEmpty()}
 
 // newAgent stores a, with what must not be empty filled in.
-func newAgent(t testing.TB, s *db.Store, a db.Agent) db.Agent {
-	t.Helper()
+func newAgent(tb testing.TB, s *db.Store, a db.Agent) db.Agent {
+	tb.Helper()
 	if a.Model == "" {
 		a.Model = "gpt"
 	}
@@ -26,9 +26,9 @@ func newAgent(t testing.TB, s *db.Store, a db.Agent) db.Agent {
 		a.HarnessID = "lap"
 	}
 	a.Branch = "main"
-	a, err := s.CreateAgent(t.Context(), a)
+	a, err := s.CreateAgent(tb.Context(), a)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return a
 }

@@ -57,7 +57,7 @@ func (w *writer) tx(ctx context.Context, fn func(tx) error) error {
 		case <-j.done:
 			return j.outcome()
 		case <-w.turn:
-			w.lead(j)
+			w.lead(ctx, j)
 		case <-ctx.Done():
 			if w.leave(j) {
 				return ctx.Err()
@@ -70,12 +70,12 @@ func (w *writer) tx(ctx context.Context, fn func(tx) error) error {
 
 // lead makes one commit, unless j was in the one before, and hands the connection on.
 // There may be so much before j in the queue that j is not in it.
-func (w *writer) lead(j *job) {
+func (w *writer) lead(ctx context.Context, j *job) {
 	defer func() { w.turn <- struct{}{} }()
 	select {
 	case <-j.done:
 	default:
-		w.commit(context.WithoutCancel(j.ctx))
+		w.commit(context.WithoutCancel(ctx))
 	}
 }
 

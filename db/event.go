@@ -54,11 +54,7 @@ func (s *Store) events(ctx context.Context, sessionID string, after int64, limit
 		if q != nil {
 			quotes[len(list)] = *q
 		}
-		for _, e := range row {
-			if e.Seq > after && len(list) < limit {
-				list = append(list, e)
-			}
-		}
+		list = append(list, more...)
 	}
 	return list, quotes, rows.Err()
 }
@@ -99,6 +95,8 @@ func scanEvents(r scanner) ([]Event, *quote, error) {
 	if err := r.Scan(&last, &length, &kind, &body, &pieces, &created); err != nil {
 		return nil, nil, err
 	}
+	before := max(after, last-length) // the newest event that is not asked for
+	want := min(int64(limit), last-before)
 	bodies := []string{body}
 	q, quotes, err := parseQuote(pieces.String)
 	if err == nil && pieces.Valid && !quotes {
@@ -107,9 +105,9 @@ func scanEvents(r scanner) ([]Event, *quote, error) {
 	if err != nil || int64(len(bodies)) != length {
 		return nil, nil, fmt.Errorf("the row of event %d is damaged", last)
 	}
-	list := make([]Event, length)
+	list := make([]Event, want)
 	for i, body := range bodies {
-		list[i] = Event{Seq: last - length + 1 + int64(i), Type: kind, Body: json.RawMessage(body), At: moment(created)}
+		list[i] = Event{Seq: before + int64(i) + 1, Type: kind, Body: json.RawMessage(body), At: moment(created)}
 	}
 	if !quotes {
 		return list, nil, nil

@@ -135,7 +135,7 @@ func CheckPacking(t *testing.T, bodies ...string) {
 	if !r.exact() {
 		return
 	}
-	out := unpack(r.template, r.pieces(), int64(len(bodies)))
+	out := unpack(r.template(), r.pieces(), 0, len(bodies))
 	if !slices.Equal(out, bodies) {
 		t.Errorf("%q came out as %q", bodies, out)
 	}

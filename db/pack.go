@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -64,12 +65,16 @@ func cutFrame(body string) frame {
 	return f
 }
 
-// template is the body with empty strings in its gaps.
-func (f frame) template() string { return strings.Join(f.around, `""`) }
-
 // join puts fillings into the gaps.
 func (f frame) join(fill []string) string {
+	size := 0
+	for _, list := range [][]string{f.around, fill} {
+		for _, text := range list {
+			size += len(text)
+		}
+	}
 	var b strings.Builder
+	b.Grow(size)
 	for i, text := range f.around {
 		b.WriteString(text)
 		if i < len(fill) {
@@ -79,32 +84,35 @@ func (f frame) join(fill []string) string {
 	return b.String()
 }
 
-// unpack returns the bodies of a packed row, nil when it is not one.
-func unpack(template, pieces string, length int64) []string {
+// unpack returns the bodies of a packed row from the one with the given index on, at
+// most so many.
+func unpack(template, pieces string, from, limit int) []string {
 	f := cutFrame(template)
-	var fill []string
-	gjson.Parse(pieces).ForEach(func(_, piece gjson.Result) bool {
-		fill = append(fill, piece.Raw)
-		return true
-	})
 	n := len(f.fill)
-	if n == 0 || int64(len(fill)) != int64(n)*length {
-		return nil
-	}
-	bodies := make([]string, length)
-	for i := range bodies {
-		bodies[i] = f.join(fill[i*n : (i+1)*n])
-	}
+	var (
+		bodies []string
+		fill   []string // of the next body
+		read   int
+	)
+	gjson.Parse(pieces).ForEach(func(_, piece gjson.Result) bool {
+		if read++; read > from*n {
+			fill = append(fill, piece.Raw)
+		}
+		if n > 0 && len(fill) == n {
+			bodies, fill = append(bodies, f.join(fill)), fill[:0]
+		}
+		return len(bodies) < limit
+	})
 	return bodies
 }
 
 // A run is some deltas that follow each other and differ only in their gaps.
 type run struct {
-	last     int64 // seq
-	template string
-	bodies   []string
-	fill     []string
-	text     int // bytes in fill
+	last   int64    // seq
+	around []string // of each frame
+	bodies []string
+	fill   []string
+	text   int // bytes in fill
 }
 
 // add takes an event in if it continues the run.
@@ -117,13 +125,16 @@ func (r *run) add(seq int64, body string) bool {
 	for _, piece := range f.fill {
 		text += len(piece)
 	}
-	if len(r.bodies) > 0 && (seq != r.last+1 || len(r.bodies) == packedEvents || r.text+text > packedText || f.template() != r.template) {
+	if len(r.bodies) > 0 && (seq != r.last+1 || len(r.bodies) == packedEvents || r.text+text > packedText || !slices.Equal(f.around, r.around)) {
 		return false
 	}
-	r.last, r.template, r.text = seq, f.template(), r.text+text
+	r.last, r.around, r.text = seq, f.around, r.text+text
 	r.bodies, r.fill = append(r.bodies, body), append(r.fill, f.fill...)
 	return true
 }
+
+// template is what the frames have in common, with empty strings in the gaps.
+func (r *run) template() string { return strings.Join(r.around, `""`) }
 
 func (r *run) pieces() string { return `[` + strings.Join(r.fill, `,`) + `]` }
 
@@ -132,13 +143,7 @@ func (r *run) exact() bool {
 	if len(r.bodies) < 2 {
 		return false
 	}
-	out := unpack(r.template, r.pieces(), int64(len(r.bodies)))
-	for i, body := range out {
-		if body != r.bodies[i] {
-			return false
-		}
-	}
-	return out != nil
+	return slices.Equal(r.bodies, unpack(r.template(), r.pieces(), 0, len(r.bodies)))
 }
 
 // A packer gathers runs and writes them, so many in one transaction that others need not
@@ -227,7 +232,7 @@ func (t tx) packRun(ctx context.Context, sessionID string, r run) error {
 		return ErrStale
 	}
 	return t.mustChange(ctx, ErrStale, `UPDATE events SET length = ?3, body = ?4, pieces = ?5
-		WHERE session_id = ?1 AND seq = ?2 AND pieces IS NULL`, sessionID, r.last, length, r.template, r.pieces())
+		WHERE session_id = ?1 AND seq = ?2 AND pieces IS NULL`, sessionID, r.last, length, r.template(), r.pieces())
 }
 
 // A logged is the body of an event that has a row of its own.

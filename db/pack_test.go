@@ -2,13 +2,13 @@ package db_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -298,8 +298,7 @@ func TestReadingWhilePacking(t *testing.T) {
 	s := openStore(t, config(t))
 	session := newReadySession(t, s, newAgent(t, s, db.Agent{}).ID)
 	log := randomLog(rand.New(rand.NewPCG(2, 2)), 2000)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
+	var done atomic.Bool
 	var writers, others sync.WaitGroup
 	writers.Go(func() {
 		for at := 0; at < len(log); at += 20 {
@@ -312,7 +311,7 @@ func TestReadingWhilePacking(t *testing.T) {
 	})
 	for range 2 {
 		others.Go(func() {
-			for ctx.Err() == nil { // both pack everything, again and again
+			for !done.Load() { // both pack everything, again and again
 				if err := s.PackEvents(t.Context(), session.ID, 0, 1<<40); err != nil {
 					t.Error(err)
 				}
@@ -337,7 +336,7 @@ func TestReadingWhilePacking(t *testing.T) {
 		})
 	}
 	writers.Wait()
-	cancel()
+	done.Store(true)
 	others.Wait()
 	pack(t, s, session.ID)
 	checkSeqs(t, allEvents(t, s, session.ID), len(log))
