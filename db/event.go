@@ -47,7 +47,7 @@ func (s *Store) events(ctx context.Context, sessionID string, after int64, limit
 	defer rows.Close()
 	quotes = map[int]quote{}
 	for len(list) < limit && rows.Next() {
-		row, q, err := scanEvents(rows)
+		more, q, err := scanEvents(rows, after, limit-len(list))
 		if err != nil {
 			return nil, nil, err
 		}
@@ -84,9 +84,9 @@ func (s *Store) fillQuotes(ctx context.Context, sessionID string, list []Event, 
 	return nil
 }
 
-// scanEvents reads one row, with all events that are packed in it, and what its one event
-// quotes.
-func scanEvents(r scanner) ([]Event, *quote, error) {
+// scanEvents reads one row, and of the events that are packed in it at most limit after
+// the given one. With an event that quotes another comes what it quotes.
+func scanEvents(r scanner, after int64, limit int) ([]Event, *quote, error) {
 	var (
 		last, length, created int64
 		kind, body            string
@@ -100,9 +100,9 @@ func scanEvents(r scanner) ([]Event, *quote, error) {
 	bodies := []string{body}
 	q, quotes, err := parseQuote(pieces.String)
 	if err == nil && pieces.Valid && !quotes {
-		bodies = unpack(body, pieces.String, length)
+		bodies = unpack(body, pieces.String, int(before-(last-length)), int(want))
 	}
-	if err != nil || int64(len(bodies)) != length {
+	if err != nil || int64(len(bodies)) != want {
 		return nil, nil, fmt.Errorf("the row of event %d is damaged", last)
 	}
 	list := make([]Event, want)
