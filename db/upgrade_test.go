@@ -164,7 +164,7 @@ func TestUpgradeKeepsTheRest(t *testing.T) {
 		thread, err := s.Messages(t.Context(), id)
 		var got []string
 		for _, body := range thread {
-			got = append(got, string(body))
+			got = append(got, string(body.Body))
 		}
 		if err != nil || strings.Join(got, " ") != want {
 			t.Errorf("thread of %s = %s, %v", id, got, err)
