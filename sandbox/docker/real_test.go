@@ -82,7 +82,7 @@ func (r *realEngine) clear(t *testing.T) {
 func guestBinary(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "lap")
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", path, "./testdata/guest")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", path, "../..")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the guest: %v\n%s", err, out)
