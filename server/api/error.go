@@ -53,6 +53,9 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		status, msg = http.StatusBadGateway, oneLine(err.Error())
 	case errors.Is(err, session.ErrStopping):
 		status, msg = http.StatusServiceUnavailable, session.ErrStopping.Error()
+	case db.Unavailable(err):
+		status, msg = http.StatusServiceUnavailable, "session store temporarily unavailable"
+		a.cfg.Log.ErrorContext(r.Context(), "the database fails: is its disk full?", "method", r.Method, "path", r.URL.Path, "err", err)
 	default:
 		a.cfg.Log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "err", err)
 	}
