@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -334,7 +333,7 @@ func (b *bringUp) ready(ctx context.Context) error {
 	times := b.progress.times()
 	err := e.cfg.Store.MarkReady(ctx, s.ID, s.Generation, db.Readiness{
 		HarnessSessionID: *s.HarnessSessionID, GuestID: *s.GuestID, Timings: timings(times),
-		Warnings: slices.Concat([]string{}, warnings(b.agent), b.warnings),
+		Warnings: append(append([]string{}, warnings(b.agent)...), b.warnings...), // those of before are over
 	})
 	if err != nil {
 		return err
@@ -359,7 +358,7 @@ func (b *bringUp) fail(ctx context.Context, err error) error {
 	}
 	stopping := e.ctx.Err() != nil
 	ctx = context.WithoutCancel(ctx) // what ended it must not keep the row from telling why
-	var left *string // what may still have the session's files
+	var left *string                 // what may still have the session's files
 	if b.old != "" && (stopping || errors.Is(err, sandbox.ErrUnavailable)) {
 		left = &b.old
 	}
