@@ -252,6 +252,14 @@ func (w *world) say(tb testing.TB, id, what string) {
 	}
 }
 
+// ask sends a message and wants an answer.
+func (w *world) ask(tb testing.TB, id, what string) {
+	tb.Helper()
+	if a := receive(tb, w.send(tb.Context(), id, what)); a.err != nil {
+		tb.Fatalf("message %q was answered with %v", what, a.err)
+	}
+}
+
 // begin accepts a turn.
 func (w *world) begin(tb testing.TB, id, what string) *session.Pending {
 	tb.Helper()
