@@ -65,7 +65,7 @@ type NewSession struct {
 	EnvPlain []string
 	Warnings []string
 	Deadline time.Time // when it fails unless it makes progress
-	First    *NewTurn  // queued at once; nil: none
+	First    *NewTurn  // queued at once, with the session's own created_at; nil: none
 	WarmKey  string    // of the warm sandboxes that will do; empty: none will
 	Once     *Once     // nil: the request has no key
 }
@@ -100,11 +100,12 @@ func (s *Store) CreateSession(ctx context.Context, in NewSession) (Created, erro
 		if out.Warm != nil {
 			id = out.Warm.SessionID
 		}
-		if err := t.insertSession(ctx, id, in, out.Warm, s.nowMillis()); err != nil {
+		now := s.nowMillis()
+		if err := t.insertSession(ctx, id, in, out.Warm, now); err != nil {
 			return err
 		}
 		if in.First != nil {
-			if _, err := t.insertTurn(ctx, id, *in.First, s.nowMillis()); err != nil {
+			if _, err := t.insertTurn(ctx, id, *in.First, now); err != nil {
 				return err
 			}
 		}
@@ -112,7 +113,7 @@ func (s *Store) CreateSession(ctx context.Context, in NewSession) (Created, erro
 		if err != nil {
 			return err
 		}
-		return t.rememberAnswer(ctx, in.Once, out.Session, s.nowMillis())
+		return t.rememberAnswer(ctx, in.Once, out.Session, now)
 	})
 	return out, err
 }

@@ -9,7 +9,7 @@ import (
 // audit makes the database write down each step of a session, of a turn and of a sandbox.
 func (w *world) audit(tb testing.TB) {
 	tb.Helper()
-	for _, statement := range []string{
+	_, err := w.file.ExecContext(tb.Context(), strings.Join([]string{
 		`CREATE TABLE audit (n INTEGER PRIMARY KEY, id TEXT, was TEXT, now TEXT, was_generation INTEGER, generation INTEGER, revivable INTEGER, boxed INTEGER)`,
 		`CREATE TABLE audit_turns (n INTEGER PRIMARY KEY, id TEXT, seq INTEGER, was TEXT, now TEXT)`,
 		`CREATE TABLE audit_boxes (n INTEGER PRIMARY KEY, name TEXT, what TEXT)`,
@@ -27,8 +27,9 @@ func (w *world) audit(tb testing.TB) {
 			INSERT INTO audit_boxes (name, what) VALUES (new.name, 'condemned while its session is ready'); END`,
 		`CREATE TRIGGER audit_box_gone BEFORE DELETE ON sandboxes WHEN old.state <> 'removing' BEGIN
 			INSERT INTO audit_boxes (name, what) VALUES (old.name, 'forgotten while ' || old.state); END`,
-	} {
-		w.query(tb, statement)
+	}, ";"))
+	if err != nil {
+		tb.Fatal(err)
 	}
 }
 

@@ -108,14 +108,15 @@ type access struct {
 func (a *access) release() { a.box.gate.leave() }
 
 const (
-	revivals    = 3 // how often a sandbox is brought back for one use of it
+	revivals    = 3 // how often a sandbox is brought back for one turn, or one other use of it
 	usablePause = 10 * time.Millisecond
 )
 
 // usable returns access to the sandbox of a session: awake, connected, and brought back
-// if it was lost. The error is db.ErrNotFound, ErrNotReady, ErrHarness, or ErrStopping.
-func (e *Engine) usable(ctx context.Context, id string) (*access, error) {
-	for left := revivals; ; {
+// if it was lost, which left counts. The error is db.ErrNotFound, ErrNotReady, ErrHarness,
+// or ErrStopping.
+func (e *Engine) usable(ctx context.Context, id string, left *int) (*access, error) {
+	for {
 		s, err := e.cfg.Store.Session(ctx, id)
 		switch {
 		case err != nil:
@@ -129,7 +130,7 @@ func (e *Engine) usable(ctx context.Context, id string) (*access, error) {
 		case db.StatusCreating:
 			err = e.awaitReady(ctx, l)
 		case db.StatusDead:
-			if left--; left < 0 {
+			if *left--; *left < 0 {
 				return nil, fmt.Errorf("%w: the sandbox was lost again and again (%s)", ErrHarness, deref(s.FailureReason))
 			}
 			err = e.revive(ctx, s)
@@ -197,7 +198,8 @@ func (e *Engine) Sandbox(ctx context.Context, sessionID string) (*http.Client, f
 	if s.Status == db.StatusCreating && s.Generation == 1 {
 		return nil, nil, ErrNotReady
 	}
-	a, err := e.usable(ctx, sessionID)
+	left := revivals
+	a, err := e.usable(ctx, sessionID, &left)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -335,7 +334,7 @@ func (b *bringUp) ready(ctx context.Context) error {
 	times := b.progress.times()
 	err := e.cfg.Store.MarkReady(ctx, s.ID, s.Generation, db.Readiness{
 		HarnessSessionID: *s.HarnessSessionID, GuestID: *s.GuestID, Timings: timings(times),
-		Warnings: slices.Concat([]string{}, warnings(b.agent), b.warnings),
+		Warnings: append(append([]string{}, warnings(b.agent)...), b.warnings...), // those of before are over
 	})
 	if err != nil {
 		return err

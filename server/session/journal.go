@@ -43,7 +43,7 @@ type journal struct {
 type reading struct {
 	db.Batch
 	size int
-	lost bool // entries are missing before its end
+	lost bool // entries are missing at its end
 	idle bool // a turn has ended in it
 }
 
@@ -52,7 +52,7 @@ func (j *journal) read(ctx context.Context, body io.Reader) error {
 	lines := bufio.NewReaderSize(body, 64<<10)
 	for {
 		r := &reading{Batch: db.Batch{SessionID: j.live.id, Generation: j.box.session.Generation, After: j.at, Journal: j.at}}
-		for more := true; more; more = len(r.Events) < batchEntries && r.size < batchBytes && waits(lines) {
+		for more := true; more; more = !r.lost && len(r.Events) < batchEntries && r.size < batchBytes && waits(lines) {
 			line, err := readLine(lines)
 			if err != nil {
 				return err
@@ -176,6 +176,7 @@ func (j *journal) store(ctx context.Context, r *reading) error {
 	}
 	l.hub.publish(numbered(r.Events, last))
 	if len(r.Ends) > 0 {
+		l.setBusy(false)
 		l.turnsChanged()
 		e.pack(l, r.Ends, last)
 	}
@@ -206,8 +207,9 @@ func (j *journal) ack(ctx context.Context) error {
 	return err
 }
 
-// resync adds to a batch, which lacks entries, events that bring its readers up to date:
-// each message of the harness's thread that is not known as it is now.
+// resync adds to a batch, which lacks entries at its end, events that bring its readers up
+// to date: each message of the harness's thread that is not known as it is now. Entries
+// that follow may tell some of it again.
 func (j *journal) resync(ctx context.Context, r *reading) error {
 	sleep(ctx, resyncPause-time.Since(j.synced))
 	ctx, cancel := context.WithTimeout(ctx, resyncTimeout)
@@ -260,11 +262,17 @@ func (j *journal) tell(ctx context.Context, r *reading, kind, member string, val
 	return j.box.thread.apply(ctx, ev)
 }
 
-// busy reports whether a turn is carried out.
+// busy reports whether a turn is carried out whose result has not come yet.
 func (l *live) busy() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.head != nil
+	return l.inTurn
+}
+
+func (l *live) setBusy(busy bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.inTurn = busy
 }
 
 // wasAborted reports whether a user has aborted the turn.

@@ -29,6 +29,7 @@ type live struct {
 	env     map[string]string           // per-session variables; nil: not known to this process
 	whole   map[int64][]json.RawMessage // by turn that is not sent yet: its parts, images included
 	head    *heading                    // the turn that the worker carries; nil: none
+	inTurn  bool                        // and its result has not come yet
 	aborts  map[int64]bool              // by turn that is open: its user has aborted it
 	working bool                        // a worker runs
 	again   bool                        // and is to look for turns once more

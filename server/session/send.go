@@ -26,8 +26,9 @@ func (e *Engine) deliver(ctx context.Context, l *live, t db.Turn, whole []json.R
 	if t.Lossy && whole == nil {
 		return errors.New("lap was restarted before the message was sent, and its images are not stored: send it again")
 	}
+	left := revivals
 	for pause := sendPause; ; pause = min(2*pause, sendPauseMax) {
-		a, err := e.usable(ctx, l.id)
+		a, err := e.usable(ctx, l.id, &left)
 		if err != nil {
 			return err
 		}

@@ -97,7 +97,7 @@ func (l *live) lead(h *heading) []json.RawMessage {
 	defer l.step.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.head = h
+	l.head, l.inTurn = h, true
 	return l.whole[h.seq]
 }
 
@@ -105,7 +105,7 @@ func (l *live) lead(h *heading) []json.RawMessage {
 func (l *live) unlead() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.head = nil
+	l.head, l.inTurn = nil, false
 }
 
 // giveUp ends a turn that could not be carried out, or not in time. The error is one of

@@ -30,7 +30,8 @@ type world struct {
 	*session.Engine
 	store   *db.Store
 	runtime *fakeRuntime
-	path    string // of the database
+	path    string  // of the database
+	file    *sql.DB // the same, past the store
 	config  session.Config
 	agent   db.Agent
 	stop    func()
@@ -56,13 +57,16 @@ func newWorld(tb testing.TB, change func(*session.Config)) *world {
 	if change != nil {
 		change(&w.config)
 	}
+	if w.file, err = sql.Open("sqlite", "file:"+w.path+"?_pragma=busy_timeout(5000)"); err != nil {
+		tb.Fatal(err)
+	}
 	w.audit(tb)
 	w.start(tb)
 	tb.Cleanup(func() {
 		w.stop()
 		w.runtime.close()
 		w.checkAudit(tb)
-		if err := w.store.Close(); err != nil {
+		if err := errors.Join(w.file.Close(), w.store.Close()); err != nil {
 			tb.Error(err)
 		}
 	})
@@ -79,18 +83,23 @@ func logger() *slog.Logger {
 
 func (w *world) openStore(tb testing.TB) {
 	tb.Helper()
-	schema, err := os.ReadFile("../../schema.sql")
-	if err != nil {
-		tb.Fatal(err)
-	}
 	sealer, err := db.NewSealer(make([]byte, db.KeySize))
 	if err != nil {
 		tb.Fatal(err)
 	}
-	w.store, err = db.Open(tb.Context(), db.Config{Path: w.path, Schema: string(schema), Sealer: sealer})
+	w.store, err = db.Open(tb.Context(), db.Config{Path: w.path, Schema: schema(tb), Sealer: sealer})
 	if err != nil {
 		tb.Fatal(err)
 	}
+}
+
+func schema(tb testing.TB) string {
+	tb.Helper()
+	text, err := os.ReadFile("../../schema.sql")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return string(text)
 }
 
 // awaitGoroutines fails the test if there are more goroutines than there were, for long.
@@ -243,6 +252,14 @@ func (w *world) say(tb testing.TB, id, what string) {
 	}
 }
 
+// ask sends a message and wants an answer.
+func (w *world) ask(tb testing.TB, id, what string) {
+	tb.Helper()
+	if a := receive(tb, w.send(tb.Context(), id, what)); a.err != nil {
+		tb.Fatalf("message %q was answered with %v", what, a.err)
+	}
+}
+
 // begin accepts a turn.
 func (w *world) begin(tb testing.TB, id, what string) *session.Pending {
 	tb.Helper()
@@ -332,12 +349,7 @@ func lastText(raw json.RawMessage) string {
 // query runs a query on the database, past the store, and returns the rows as lines.
 func (w *world) query(tb testing.TB, text string, args ...any) []string {
 	tb.Helper()
-	file, err := sql.Open("sqlite", "file:"+w.path+"?_pragma=busy_timeout(5000)")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer file.Close()
-	rows, err := file.QueryContext(context.WithoutCancel(tb.Context()), text, args...)
+	rows, err := w.file.QueryContext(context.WithoutCancel(tb.Context()), text, args...)
 	if err != nil {
 		tb.Fatalf("%s: %v", text, err)
 	}
