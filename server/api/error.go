@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
-	"strings"
 
 	"lap/db"
 	"lap/server/session"
@@ -72,12 +71,4 @@ func (a *API) panicked(w http.ResponseWriter, r *http.Request, cause any) {
 
 type errorReply struct {
 	Error string `json:"error"`
-}
-
-func oneLine(text string) string {
-	line := strings.Join(strings.Fields(text), " ")
-	if len(line) > detailLength {
-		line = strings.ToValidUTF8(line[:detailLength], "") + "…"
-	}
-	return line
 }

@@ -57,9 +57,8 @@ func (a *API) streamSession(w http.ResponseWriter, r *http.Request, p httprouter
 // resumed returns the session that the path names, and after which of its events the
 // client wants to go on.
 func (a *API) resumed(r *http.Request, p httprouter.Params) (s db.Session, after int64, err error) {
-	id := p.ByName("session_id")
-	if s, err = a.cfg.Store.Session(r.Context(), id); err != nil {
-		return s, 0, noSession(err, id)
+	if s, err = a.session(r, p); err != nil {
+		return s, 0, err
 	}
 	after, err = resumeAfter(r, s.LastEvent)
 	return s, after, err
