@@ -36,16 +36,13 @@ func pointNames(writes []string, suffix string) []string {
 
 // Name is the method of the store that writes: the outermost of its frames on the stack.
 func (Commits) Name() string {
-	const prefix = "lap/db.(*Store)."
-	pc := make([]uintptr, 16)
+	pc := make([]uintptr, 32)
 	frames := runtime.CallersFrames(pc[:runtime.Callers(2, pc)])
 	name := "unknown"
 	for {
 		frame, more := frames.Next()
-		if method, ok := strings.CutPrefix(frame.Function, prefix); ok {
+		if method, ok := strings.CutPrefix(frame.Function, "lap/db.(*Store)."); ok {
 			name, _, _ = strings.Cut(method, ".")
-		} else if name != "unknown" {
-			return name
 		}
 		if !more {
 			return name

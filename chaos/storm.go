@@ -1,0 +1,5 @@
+package main
+
+import "context"
+
+func storm(ctx context.Context, w *world, o options) cell { return cell{operation: "load"} }
