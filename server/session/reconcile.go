@@ -103,7 +103,7 @@ func (e *Engine) frozen(ctx context.Context) (map[string]bool, error) {
 // resumeBringUp begins the bring-up anew that an earlier process did not end. One that
 // needs variables which went with that process fails.
 func (e *Engine) resumeBringUp(ctx context.Context, s db.Session) error {
-	if len(s.EnvNames) > 0 {
+	if len(s.EnvNames) > 0 && !e.knowsEnv(s.ID) {
 		return ignoreStale(e.cfg.Store.MarkFailed(ctx, s.ID, s.Generation, interrupted))
 	}
 	claimed, _, err := e.cfg.Store.ClaimSession(ctx, s.ID, db.Claim{
@@ -116,6 +116,17 @@ func (e *Engine) resumeBringUp(ctx context.Context, s db.Session) error {
 	_, err = e.cfg.Store.NextTurn(ctx, s.ID)
 	b.first = err == nil && s.Generation == 1
 	return e.begin(b)
+}
+
+// knowsEnv reports whether this process has the per-session variables of a session.
+func (e *Engine) knowsEnv(id string) bool {
+	l := e.find(id)
+	if l == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.env != nil
 }
 
 // resumeTurns goes on with the turns that an earlier process accepted.
@@ -150,7 +161,10 @@ func (e *Engine) reconcile(ctx context.Context) error {
 	} else if err != nil {
 		return err
 	}
-	errs := []error{e.failOverdue(ctx, before), e.removeStrays(ctx, boxes), e.removeLeft(ctx), e.giveUpLost(ctx)}
+	errs := []error{
+		e.failOverdue(ctx, before), e.takeUpForsaken(ctx, before),
+		e.removeStrays(ctx, boxes), e.removeLeft(ctx), e.giveUpLost(ctx),
+	}
 	running := map[string]bool{}
 	for _, box := range boxes {
 		running[box.ID] = box.Running()
@@ -192,6 +206,32 @@ func (e *Engine) failOverdue(ctx context.Context, sessions []db.Session) error {
 		errs = append(errs, ignoreStale(err))
 	}
 	return errors.Join(errs...)
+}
+
+// forsakenAge is how long a session may be creating before its bring-up begins.
+const forsakenAge = 5 * time.Second
+
+// takeUpForsaken goes on with bring-ups and turns that are in the store and that nobody
+// in this process carries out: a commit that was reported as failed may have come to pass.
+func (e *Engine) takeUpForsaken(ctx context.Context, sessions []db.Session) error {
+	var errs []error
+	for _, s := range sessions {
+		if s.Status == db.StatusCreating && time.Since(s.CreatingSince) > forsakenAge && !e.broughtUp(s.ID) {
+			errs = append(errs, e.resumeBringUp(ctx, s))
+		}
+	}
+	return errors.Join(append(errs, e.resumeTurns(ctx))...)
+}
+
+// broughtUp reports whether this process brings a session up.
+func (e *Engine) broughtUp(id string) bool {
+	l := e.find(id)
+	if l == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.bringUp != nil
 }
 
 // grace is how long after its time a bring-up may still be about to notice.
