@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"os"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
@@ -50,8 +51,11 @@ func (w *world) removeVolume(ctx context.Context) error {
 		return err
 	}
 	sum := sha256.Sum256(b)
-	err = w.engine.VolumeRemove(ctx, "lap-guest-"+hex.EncodeToString(sum[:8]), true)
-	if errdefs.IsNotFound(err) {
+	await(ctx, 5*time.Second, func() bool { // containers that are going still hold it
+		err = w.engine.VolumeRemove(ctx, "lap-guest-"+hex.EncodeToString(sum[:8]), true)
+		return !errdefs.IsConflict(err)
+	})
+	if errdefs.IsNotFound(err) || errdefs.IsConflict(err) { // another run of the same build uses it
 		return nil
 	}
 	return err

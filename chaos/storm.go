@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"time"
 
@@ -89,7 +90,9 @@ func (s *stage) work(ctx context.Context, client int) error {
 		if err != nil {
 			return err
 		}
-		if status := s.awaitUp(ctx, p); status != "ready" {
+		if status := s.awaitUp(ctx, p); ctx.Err() != nil {
+			break
+		} else if status != "ready" {
 			return fmt.Errorf("session %s is %s", short(p.id), status)
 		}
 		for i := range 4 {
@@ -110,7 +113,8 @@ func (s *stage) work(ctx context.Context, client int) error {
 func surely(ctx context.Context, ask func(context.Context) answer) (got answer, err error) {
 	for ctx.Err() == nil {
 		// Who leaves waits for the answer, so as to know what was promised.
-		if got = ask(context.WithoutCancel(ctx)); got.status != 0 && got.status < 500 {
+		got = ask(context.WithoutCancel(ctx))
+		if got.status != 0 && got.status != http.StatusInternalServerError && got.status != http.StatusServiceUnavailable {
 			return got, nil
 		}
 		time.Sleep(50 * time.Millisecond)
