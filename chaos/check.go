@@ -72,6 +72,8 @@ func (snap *snapshot) misplaced() (list []string) {
 		switch {
 		case r.state == "making" || r.state == "removing":
 			add("sandbox %s is %s", r.name, r.state)
+		case !there && r.state == "owned" && owner != nil && owner.status == "dead" && owner.revivable:
+			// Whoever brings the session back removes what is left of its sandbox first.
 		case !there:
 			add("sandbox %s has no container", r.name)
 		case r.state == "warm" && b.state != "running":
@@ -203,7 +205,7 @@ func (s *stage) proveSaid(snap *snapshot, m *said, thread []client) {
 	}
 	complete := len(turns) == 1 && turns[0].status == "complete"
 	switch {
-	case m.told() && !complete:
+	case m.told() && !complete && !(m.stopped && len(turns) == 1 && turns[0].reply):
 		s.fault("%s was answered, but its turns are %v", m.mark, states(turns))
 	case m.aborted && complete:
 		s.fault("%s was aborted, but is complete", m.mark)

@@ -237,8 +237,10 @@ func remove(ctx context.Context, s *stage) { s.first = s.end(ctx, s.parties[0]) 
 func removeAgain(ctx context.Context, s *stage) { s.again = s.end(ctx, s.parties[0]) }
 
 func abort(ctx context.Context, s *stage) {
-	s.first = s.lap.call(ctx, http.MethodPost, sessionPath(s.parties[0].id)+"/abort", "", nil)
-	s.said[len(s.said)-1].aborted = s.first.ok()
+	m := s.said[len(s.said)-1]
+	m.stopped = true
+	s.first = s.lap.call(ctx, http.MethodPost, sessionPath(m.party.id)+"/abort", "", nil)
+	m.aborted = s.first.ok()
 }
 
 // freeze waits until the sandbox is paused, then sends a message.

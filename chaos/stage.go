@@ -41,7 +41,8 @@ type said struct {
 	mark, text   string
 	key          string
 	first, again answer
-	aborted      bool // its user was told that it is
+	stopped      bool // its user has asked to abort it: its answer says so
+	aborted      bool // and was told that it is aborted
 }
 
 // told reports whether the client was told that the message was carried out.
