@@ -44,7 +44,7 @@ CREATE TABLE sessions (
   title_preview      TEXT,             -- from the first user text, at most 60 characters
   status             TEXT    NOT NULL CHECK (status IN ('creating', 'ready', 'failed', 'dead')),
   generation         INTEGER NOT NULL, -- grows with each entry into creating
-  revivable          INTEGER NOT NULL CHECK (revivable IN (0, 1)), -- 1: dead because its sandbox was lost; the next message brings it back
+  revivable          INTEGER NOT NULL CHECK (revivable IN (0, 1)), -- 1: dead because its sandbox was lost, and the next message brings it back; creating: it does
   phase              TEXT,
   phase_detail       TEXT,             -- at most 500 characters
   timings            TEXT,             -- JSON object: phase to milliseconds, of the latest bring-up

@@ -76,6 +76,7 @@ func scanEvents(r scanner) ([]Event, error) {
 type Batch struct {
 	SessionID  string
 	Generation int64
+	After      int64 // the journal entry before its first
 	Journal    int64 // the last journal entry in it
 	Events     []NewEvent
 	Messages   []Message // of the thread, new or changed
@@ -92,17 +93,21 @@ type TurnEnd struct {
 	Primed bool            // the harness took the turn in, and with it what came before
 }
 
+// ErrOverlap says that a batch does not follow what is stored of its journal.
+var ErrOverlap = errors.New("the journal was stored up to another entry")
+
 // Append stores a batch and returns the seq of its last event; the seqs of a batch
 // follow each other. Outcomes of turns that do not run are dropped. The error is
-// ErrStale when the session has another generation, or no sandbox.
+// ErrStale when the session has another generation, or no sandbox, and ErrOverlap when
+// somebody else has stored some of it.
 func (s *Store) Append(ctx context.Context, b Batch) (last int64, err error) {
 	err = s.tx(ctx, func(t tx) error {
 		now := s.nowMillis()
-		err := t.row(ctx, `UPDATE sessions SET journal = max(journal, ?3), last_event = last_event + ?4
-			WHERE id = ?1 AND generation = ?2 AND status = 'ready' RETURNING last_event`,
-			b.SessionID, b.Generation, b.Journal, len(b.Events)).Scan(&last)
+		err := t.row(ctx, `UPDATE sessions SET journal = ?3, last_event = last_event + ?4
+			WHERE id = ?1 AND generation = ?2 AND status = 'ready' AND journal = ?5 RETURNING last_event`,
+			b.SessionID, b.Generation, b.Journal, len(b.Events), b.After).Scan(&last)
 		if errors.Is(err, ErrNotFound) {
-			return ErrStale
+			return t.whyNotAppended(ctx, b)
 		} else if err != nil {
 			return err
 		}
@@ -127,7 +132,20 @@ func (s *Store) Append(ctx context.Context, b Batch) (last int64, err error) {
 	return last, err
 }
 
+func (t tx) whyNotAppended(ctx context.Context, b Batch) error {
+	var one int
+	err := t.row(ctx, `SELECT 1 FROM sessions WHERE id = ? AND generation = ? AND status = 'ready'`, b.SessionID, b.Generation).Scan(&one)
+	switch {
+	case err == nil:
+		return ErrOverlap
+	case errors.Is(err, ErrNotFound):
+		return ErrStale
+	}
+	return err
+}
+
 // completeTurn stores the outcome of a turn. A reply becomes the session's response.
+// Of a turn that was given up before, only that the harness took it in counts.
 func (t tx) completeTurn(ctx context.Context, sessionID string, end TurnEnd, now int64) error {
 	var reason *string
 	if end.Error != "" {
@@ -135,7 +153,12 @@ func (t tx) completeTurn(ctx context.Context, sessionID string, end TurnEnd, now
 	}
 	n, err := t.changed(ctx, `UPDATE turns SET status = ?3, reply = ?4, error = ?5, completed_at = ?6
 		WHERE session_id = ?1 AND seq = ?2 AND status = 'running'`, sessionID, end.Seq, end.Status, textOrNull(end.Reply), reason, now)
-	if err != nil || n == 0 {
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		_, err := t.exec(ctx, `UPDATE sessions SET primed = max(primed, ?3) WHERE id = ?1
+			AND harness_session_id = (SELECT harness_session_id FROM turns WHERE session_id = ?1 AND seq = ?2)`, sessionID, end.Seq, end.Primed)
 		return err
 	}
 	if end.Status != TurnComplete {

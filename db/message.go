@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"encoding/json"
+	"errors"
 )
 
 // A Message is one entry of a session's thread, as the harness shows it.
@@ -30,6 +31,21 @@ func (t tx) saveMessages(ctx context.Context, sessionID string, messages []Messa
 		}
 	}
 	return nil
+}
+
+// SaveThread stores what is left of a session's thread when nobody appends to its log any
+// more. The error is ErrStale when somebody does, as it is ready.
+func (s *Store) SaveThread(ctx context.Context, sessionID string, messages []Message, removed []string) error {
+	return s.tx(ctx, func(t tx) error {
+		var one int
+		err := t.row(ctx, `SELECT 1 FROM sessions WHERE id = ? AND status <> 'ready'`, sessionID).Scan(&one)
+		if errors.Is(err, ErrNotFound) {
+			return ErrStale
+		} else if err != nil {
+			return err
+		}
+		return t.saveMessages(ctx, sessionID, messages, removed)
+	})
 }
 
 // Message returns the body of one stored message, or ErrNotFound.

@@ -59,8 +59,8 @@ func (s *Store) PlanSandbox(ctx context.Context, b Sandbox) error {
 }
 
 // SandboxMade notes the engine's id of a sandbox that was made. One made for a session
-// becomes its own; the error is ErrStale when that has moved on, or when the row is to be
-// removed. A warm one stays in state making.
+// becomes its own, in place of one that was lost; the error is ErrStale when that has moved
+// on, or when the row is to be removed. A warm one stays in state making.
 func (s *Store) SandboxMade(ctx context.Context, name, containerID string) error {
 	return s.tx(ctx, func(t tx) error {
 		b, err := scanSandbox(t.row(ctx, `UPDATE sandboxes
@@ -71,7 +71,7 @@ func (s *Store) SandboxMade(ctx context.Context, name, containerID string) error
 		} else if err != nil || b.WarmKey != nil {
 			return err
 		}
-		return t.mustChange(ctx, ErrStale, `UPDATE sessions SET container_id = ?3
+		return t.mustChange(ctx, ErrStale, `UPDATE sessions SET container_id = ?3, revivable = 0
 			WHERE id = ?1 AND generation = ?2 AND status = 'creating'`, b.SessionID, b.Generation, containerID)
 	})
 }
@@ -153,9 +153,18 @@ func (s *Store) ForgetSandbox(ctx context.Context, name string) error {
 	})
 }
 
-// SetFrozen notes that a session's sandbox is about to be paused, or goes on.
-func (s *Store) SetFrozen(ctx context.Context, sessionID, containerID string, frozen bool) error {
-	return s.step(ctx, `UPDATE sandboxes SET frozen = ?3 WHERE session_id = ?1 AND container_id = ?2 AND state = 'owned'`, sessionID, containerID, frozen)
+// Freeze notes that a session's sandbox is about to be paused. The error is ErrStale
+// unless the session is ready, in that sandbox, was last seen before the given time, and
+// has no turn open.
+func (s *Store) Freeze(ctx context.Context, sessionID, containerID string, before time.Time) error {
+	return s.step(ctx, `UPDATE sandboxes SET frozen = 1 WHERE session_id = ?1 AND container_id = ?2 AND state = 'owned'
+		AND EXISTS (SELECT 1 FROM sessions WHERE id = ?1 AND status = 'ready' AND container_id = ?2 AND coalesce(last_seen_at, created_at) < ?3)
+		AND NOT EXISTS (SELECT 1 FROM turns WHERE session_id = ?1 AND status IN ('queued', 'running'))`, sessionID, containerID, millis(before))
+}
+
+// Thaw notes that a session's sandbox goes on.
+func (s *Store) Thaw(ctx context.Context, sessionID, containerID string) error {
+	return s.step(ctx, `UPDATE sandboxes SET frozen = 0 WHERE session_id = ?1 AND container_id = ?2 AND state = 'owned'`, sessionID, containerID)
 }
 
 // Sandboxes returns every row.

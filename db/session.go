@@ -32,7 +32,7 @@ type Session struct {
 	TitlePreview     *string
 	Status           string
 	Generation       int64
-	Revivable        bool // dead because its sandbox was lost; the next message brings it back
+	Revivable        bool // dead because its sandbox was lost, and the next message brings it back; creating: it does
 	Phase            *string
 	PhaseDetail      *string
 	Timings          json.RawMessage // of the latest bring-up: phase to milliseconds; nil: none yet

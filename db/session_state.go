@@ -44,7 +44,7 @@ func (s *Store) MarkReady(ctx context.Context, id string, generation int64, r Re
 		warnings = &list
 	}
 	return s.step(ctx, `UPDATE sessions
-		SET status = 'ready', phase = 'ready', phase_detail = NULL, deadline_at = NULL, harness_session_id = ?3, last_seen_at = ?4,
+		SET status = 'ready', revivable = 0, phase = 'ready', phase_detail = NULL, deadline_at = NULL, harness_session_id = ?3, last_seen_at = ?4,
 		guest_id = ?5, journal = 0, primed = 0, timings = ?6, warnings = coalesce(?7, warnings)
 		WHERE id = ?1 AND generation = ?2 AND status = 'creating'`,
 		id, generation, r.HarnessSessionID, s.nowMillis(), r.GuestID, textOrNull(r.Timings), warnings)
@@ -56,7 +56,7 @@ func (s *Store) MarkFailed(ctx context.Context, id string, generation int64, rea
 	return s.tx(ctx, func(t tx) error {
 		now := s.nowMillis()
 		err := t.mustChange(ctx, ErrStale, `UPDATE sessions
-			SET status = 'failed', failure_reason = ?3, stopped_at = ?4, container_id = NULL, deadline_at = NULL
+			SET status = 'failed', revivable = 0, failure_reason = ?3, stopped_at = ?4, container_id = NULL, deadline_at = NULL
 			WHERE id = ?1 AND generation = ?2 AND status = 'creating'`, id, generation, reason, now)
 		if err != nil {
 			return err
@@ -105,14 +105,16 @@ func (s *Store) GiveUp(ctx context.Context, id string, generation int64) error {
 	})
 }
 
-// MarkUnreachable ends a session whose sandbox was lost and could not be replaced, with
-// the generation of the attempt.
-func (s *Store) MarkUnreachable(ctx context.Context, id string, generation int64, reason string) error {
+// MarkUnreachable ends a session whose sandbox was lost and could not be brought back or
+// replaced, with the generation of the attempt and the turns that wait. left is the
+// engine's id of what is left of the sandbox, for the next message to try again: the
+// session is revivable; nil: it is not.
+func (s *Store) MarkUnreachable(ctx context.Context, id string, generation int64, reason string, left *string) error {
 	return s.tx(ctx, func(t tx) error {
 		now := s.nowMillis()
 		err := t.mustChange(ctx, ErrStale, `UPDATE sessions
-			SET status = 'dead', failure_reason = ?3, stopped_at = ?4, container_id = NULL, deadline_at = NULL
-			WHERE id = ?1 AND generation = ?2 AND status = 'creating'`, id, generation, reason, now)
+			SET status = 'dead', failure_reason = ?3, stopped_at = ?4, container_id = ?5, revivable = ?5 IS NOT NULL, deadline_at = NULL
+			WHERE id = ?1 AND generation = ?2 AND status = 'creating'`, id, generation, reason, now, left)
 		if err != nil {
 			return err
 		}
@@ -123,25 +125,24 @@ func (s *Store) MarkUnreachable(ctx context.Context, id string, generation int64
 // A Claim says what a new bring-up of a session begins from.
 type Claim struct {
 	From     []string  // states it may be in
-	Lost     bool      // a dead session must be revivable
+	Lost     bool      // it must be revivable, and stays so, with its sandbox, until that is replaced
+	EnvNames []string  // of per-session variables, in addition to those it has
 	Deadline time.Time // when the bring-up fails unless it makes progress
 }
 
-// ClaimSession brings a session back to creating, in a new generation, and returns it
-// with the container_id that it had. A turn that runs is interrupted. Exactly one of
-// several callers succeeds; the error of the others is ErrStale.
-func (s *Store) ClaimSession(ctx context.Context, id string, c Claim) (claimed Session, container *string, err error) {
+// ClaimSession brings a session back to creating, in a new generation, and returns it. A
+// turn that runs is interrupted. Exactly one of several callers succeeds; the error of the
+// others is ErrStale.
+func (s *Store) ClaimSession(ctx context.Context, id string, c Claim) (claimed Session, err error) {
 	err = s.tx(ctx, func(t tx) error {
 		now := s.nowMillis()
-		if err := t.row(ctx, `SELECT container_id FROM sessions WHERE id = ?`, id).Scan(&container); err != nil {
-			return err
-		}
-		err := t.mustChange(ctx, ErrStale, `UPDATE sessions SET status = 'creating', generation = generation + 1, revivable = 0,
-			phase = NULL, phase_detail = NULL, timings = NULL, container_id = NULL, guest_id = NULL, journal = 0,
+		err := t.mustChange(ctx, ErrStale, `UPDATE sessions SET status = 'creating', generation = generation + 1, revivable = ?3,
+			phase = NULL, phase_detail = NULL, timings = NULL, container_id = CASE ?3 WHEN 1 THEN container_id END, guest_id = NULL, journal = 0,
 			harness_session_id = NULL, primed = 0, progress_token = NULL, failure_reason = NULL,
+			env_names = (SELECT json_group_array(value) FROM (SELECT value FROM json_each(env_names) UNION SELECT value FROM json_each(?6) ORDER BY value)),
 			creating_since = ?4, deadline_at = ?5, last_seen_at = ?4, stopped_at = NULL
-			WHERE id = ?1 AND status IN (SELECT value FROM json_each(?2)) AND (status <> 'dead' OR ?3 = 0 OR revivable = 1)`,
-			id, jsonList(c.From), c.Lost, now, millis(c.Deadline))
+			WHERE id = ?1 AND status IN (SELECT value FROM json_each(?2)) AND (?3 = 0 OR revivable = 1)`,
+			id, jsonList(c.From), c.Lost, now, millis(c.Deadline), jsonList(c.EnvNames))
 		if err != nil {
 			return err
 		}
@@ -153,7 +154,7 @@ func (s *Store) ClaimSession(ctx context.Context, id string, c Claim) (claimed S
 		claimed, err = t.session(ctx, id)
 		return err
 	})
-	return claimed, container, err
+	return claimed, err
 }
 
 // EndSession ends a session at its user's wish, with its open turns, and returns it as

@@ -160,6 +160,13 @@ func (s *Store) UnsendTurn(ctx context.Context, sessionID string, seq int64) err
 		WHERE session_id = ?1 AND seq = ?2 AND status = 'running'`, sessionID, seq)
 }
 
+// CancelTurn fails a turn that its harness has surely not seen. The error is ErrStale when
+// it has, or may have.
+func (s *Store) CancelTurn(ctx context.Context, sessionID string, seq int64, reason string) error {
+	return s.step(ctx, `UPDATE turns SET status = 'failed', error = ?3, completed_at = ?4
+		WHERE session_id = ?1 AND seq = ?2 AND status = 'queued'`, sessionID, seq, reason, s.nowMillis())
+}
+
 // EndTurn ends an open turn without a reply, as failed or interrupted.
 func (s *Store) EndTurn(ctx context.Context, sessionID string, seq int64, status, reason string) error {
 	return s.step(ctx, `UPDATE turns SET status = ?3, error = ?4, completed_at = ?5
@@ -181,6 +188,11 @@ func (s *Store) Turn(ctx context.Context, sessionID string, seq int64) (Turn, er
 // NextTurn returns the first open turn of a session, or ErrNotFound.
 func (s *Store) NextTurn(ctx context.Context, sessionID string) (Turn, error) {
 	return scanTurn(s.r.row(ctx, selectTurn+` WHERE session_id = ? AND status IN ('queued', 'running') ORDER BY seq LIMIT 1`, sessionID))
+}
+
+// LastSentTurn returns the newest turn of a session that was sent, or ErrNotFound.
+func (s *Store) LastSentTurn(ctx context.Context, sessionID string) (Turn, error) {
+	return scanTurn(s.r.row(ctx, selectTurn+` WHERE session_id = ? AND first_event IS NOT NULL ORDER BY seq DESC LIMIT 1`, sessionID))
 }
 
 // Turns returns all turns of a session in their order.

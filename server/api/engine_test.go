@@ -75,7 +75,7 @@ func (e *fakeEngine) Restart(ctx context.Context, id string, env map[string]stri
 	if fail != nil {
 		return db.Session{}, fail
 	}
-	claimed, _, err := e.store.ClaimSession(ctx, id, db.Claim{From: []string{db.StatusReady, db.StatusFailed, db.StatusDead}})
+	claimed, err := e.store.ClaimSession(ctx, id, db.Claim{From: []string{db.StatusReady, db.StatusFailed, db.StatusDead}})
 	if errors.Is(err, db.ErrStale) {
 		return db.Session{}, session.ErrCreating
 	} else if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"lap/db"
 	"lap/sandbox"
@@ -16,36 +17,53 @@ import (
 type box struct {
 	session db.Session // as it became ready
 	conn    *connection
+	gate    *gate
 	thread  *thread
 	cancel  context.CancelFunc // ends following
 }
 
+// errReplaced says that a sandbox was given up while somebody was about to use it.
+var errReplaced = errors.New("the sandbox was replaced")
+
+func ignoreReplaced(err error) error {
+	if errors.Is(err, errReplaced) {
+		return nil
+	}
+	return err
+}
+
 // boxOf returns the box of a ready session, making it and beginning to follow its
 // journal when this process has none yet. conn is the way to it that is open already,
-// nil: none. The error is ErrStopping.
+// which it takes over; nil: none. The error is errReplaced or ErrStopping.
 func (e *Engine) boxOf(l *live, s db.Session, conn *connection) (*box, error) {
-	l.mu.Lock()
-	if b := l.box; b != nil && b.session.Generation >= s.Generation {
-		l.mu.Unlock()
-		return b, nil
-	}
-	before := l.box
 	if conn == nil {
 		conn = newConnection(s.ID, deref(s.ContainerID))
 	}
-	b := &box{session: s, conn: conn, thread: newThread(e.cfg.Store, s.ID)}
+	fresh := &box{session: s, conn: conn, gate: newGate(), thread: newThread(e.cfg.Store, s.ID)}
 	ctx, cancel := context.WithCancel(e.ctx)
-	b.cancel = cancel
-	l.box = b
+	fresh.cancel = cancel
+	l.mu.Lock()
+	before, gone := l.box, l.gone
+	known := before != nil && before.session.Generation >= s.Generation
+	if !known && !gone {
+		l.box = fresh
+	}
 	l.mu.Unlock()
-	if before != nil {
+	switch {
+	case gone:
+		fresh.close()
+		return nil, errReplaced
+	case known:
+		fresh.close()
+		return before, nil
+	case before != nil:
 		before.close()
 	}
-	if !e.launch(func(context.Context) { e.follow(ctx, l, b) }) {
-		cancel()
+	if !e.launch(func(context.Context) { e.follow(ctx, l, fresh) }) {
+		fresh.close()
 		return nil, ErrStopping
 	}
-	return b, nil
+	return fresh, nil
 }
 
 // close gives the box up. The sandbox runs on.
@@ -87,22 +105,35 @@ type access struct {
 	live    *live
 }
 
-func (a *access) release() { a.live.gate.leave() }
+func (a *access) release() { a.box.gate.leave() }
+
+const (
+	revivals    = 3 // how often a sandbox is brought back for one use of it
+	usablePause = 10 * time.Millisecond
+)
 
 // usable returns access to the sandbox of a session: awake, connected, and brought back
-// if it was lost. The error is db.ErrNotFound, ErrNotReady, ErrTerminal, or ErrHarness.
-func (e *Engine) usable(ctx context.Context, l *live) (*access, error) {
-	for {
-		s, err := e.cfg.Store.Session(ctx, l.id)
-		if err != nil {
-			return nil, err
-		}
+// if it was lost. The error is db.ErrNotFound, ErrNotReady, ErrHarness, or ErrStopping.
+func (e *Engine) usable(ctx context.Context, id string) (*access, error) {
+	for left := revivals; ; {
+		s, err := e.cfg.Store.Session(ctx, id)
 		switch {
-		case s.Status == db.StatusCreating:
+		case err != nil:
+			return nil, err
+		case e.ctx.Err() != nil:
+			return nil, ErrStopping
+		case e.over(s):
+			return nil, ErrNotReady
+		}
+		switch l := e.adopt(s); s.Status {
+		case db.StatusCreating:
 			err = e.awaitReady(ctx, l)
-		case s.Status == db.StatusDead && s.Revivable:
-			err = e.revive(ctx, l, s)
-		case s.Status == db.StatusReady:
+		case db.StatusDead:
+			if left--; left < 0 {
+				return nil, fmt.Errorf("%w: the sandbox was lost again and again (%s)", ErrHarness, deref(s.FailureReason))
+			}
+			err = e.revive(ctx, s)
+		default:
 			var a *access
 			if a, err = e.enter(ctx, l, s); err == nil {
 				return a, nil
@@ -110,8 +141,9 @@ func (e *Engine) usable(ctx context.Context, l *live) (*access, error) {
 			if errors.Is(err, sandbox.ErrGone) {
 				err = e.lost(ctx, l, s, err)
 			}
-		default:
-			err = ErrNotReady
+			if err = ignoreReplaced(err); err == nil {
+				sleep(ctx, usablePause) // what was found out is about to be known
+			}
 		}
 		if err != nil {
 			return nil, err
@@ -119,29 +151,39 @@ func (e *Engine) usable(ctx context.Context, l *live) (*access, error) {
 	}
 }
 
-// enter takes access to the sandbox of a ready session.
+// enter takes access to the sandbox of a ready session. The error wraps sandbox.ErrGone,
+// ErrHarness, errReplaced or ErrStopping, or is that of ctx.
 func (e *Engine) enter(ctx context.Context, l *live, s db.Session) (*access, error) {
 	b, err := e.boxOf(l, s, nil)
 	if err != nil {
 		return nil, err
 	}
-	if err := l.gate.enter(ctx, func(ctx context.Context) error { return e.thaw(ctx, b.session) }); err != nil {
-		return nil, err
+	var client *http.Client
+	err = b.gate.enter(ctx, func(ctx context.Context) error { return e.thaw(ctx, b.session) })
+	if err == nil {
+		if client, err = e.reachAwake(ctx, b); err == nil {
+			return &access{session: b.session, box: b, client: client, live: l}, nil
+		}
+		b.gate.leave()
 	}
+	for _, known := range []error{sandbox.ErrGone, errReplaced, ErrStopping} {
+		if errors.Is(err, known) || ctx.Err() != nil {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("%w: %w", ErrHarness, err)
+}
+
+// reachAwake is reach for who uses the sandbox: one that was paused, but not by lap, or
+// lap did not come to note it, is woken.
+func (e *Engine) reachAwake(ctx context.Context, b *box) (*http.Client, error) {
 	client, err := e.reach(ctx, b)
-	if errors.Is(err, sandbox.ErrPaused) { // not by lap, or lap did not come to note it
+	if errors.Is(err, sandbox.ErrPaused) {
 		if err = e.thaw(ctx, b.session); err == nil {
 			client, err = e.reach(ctx, b)
 		}
 	}
-	if err != nil {
-		l.gate.leave()
-		if errors.Is(err, sandbox.ErrGone) || ctx.Err() != nil {
-			return nil, err
-		}
-		return nil, fmt.Errorf("%w: %w", ErrHarness, err)
-	}
-	return &access{session: b.session, box: b, client: client, live: l}, nil
+	return client, err
 }
 
 // Sandbox gives access to the guest of a session that is ready, or is so when it has
@@ -152,10 +194,10 @@ func (e *Engine) Sandbox(ctx context.Context, sessionID string) (*http.Client, f
 	if err != nil {
 		return nil, nil, err
 	}
-	if e.over(s) || s.Status == db.StatusCreating && s.Generation == 1 {
+	if s.Status == db.StatusCreating && s.Generation == 1 {
 		return nil, nil, ErrNotReady
 	}
-	a, err := e.usable(ctx, e.adopt(s))
+	a, err := e.usable(ctx, sessionID)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,9 +23,9 @@ type bringUp struct {
 	session db.Session
 	agent   db.Agent
 	warm    *warmBox // a sandbox from the pool; nil: none
-	old     string   // the engine's id of a sandbox to start again, with its files; "": none
+	old     string   // the engine's id of a sandbox to start again, with its files; "": none, or it was replaced
 	lost    bool     // it is to take the place of one that was lost
-	first   bool     // an initial prompt is queued
+	booted  string   // the guest process that was booted for the session before; "": it is to be booted
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -38,8 +39,13 @@ type bringUp struct {
 	warnings []string // of this bring-up
 }
 
+// newBringUp returns a bring-up of a session. One that was lost has its sandbox still.
 func (e *Engine) newBringUp(l *live, s db.Session) *bringUp {
-	return &bringUp{engine: e, live: l, session: s, done: make(chan struct{}), began: time.Now()}
+	b := &bringUp{engine: e, live: l, session: s, done: make(chan struct{}), began: time.Now()}
+	if b.lost = s.Revivable; b.lost {
+		b.old = deref(s.ContainerID)
+	}
+	return b
 }
 
 // begin starts a bring-up. The error is ErrStopping; the next start goes on with it.
@@ -86,15 +92,13 @@ func (b *bringUp) run(ctx context.Context) {
 	close(b.done)
 	l.turnsChanged()
 	if err != nil {
+		e.letGo(context.WithoutCancel(ctx), l)
 		e.cfg.Metrics.Spawned(b.path(), false, b.failureKind(err))
 		log.WarnContext(ctx, "session not ready", "err", b.err)
 		return
 	}
 	e.cfg.Metrics.Spawned(b.path(), true, "")
 	log.InfoContext(ctx, "session ready", "duration", time.Since(b.began).Round(time.Microsecond*100), "path", b.path())
-	if b.first {
-		e.launch(func(ctx context.Context) { e.firstPromptFailed(ctx, &Pending{engine: e, live: l, seq: 0}) })
-	}
 	e.work(l)
 }
 
@@ -126,11 +130,26 @@ func (b *bringUp) bringUp(ctx context.Context) error {
 	if b.agent, err = b.engine.cfg.Store.Agent(ctx, b.session.AgentID); err != nil {
 		return err
 	}
+	if b.session.Generation > 1 {
+		if err := b.engine.settle(ctx, b.session.ID); err != nil {
+			return err
+		}
+	}
 	fresh, err := b.sandbox(ctx)
 	if err != nil {
 		return err
 	}
-	return b.conn.explain(b.handshake(ctx, fresh))
+	err = b.conn.explain(b.handshake(ctx, fresh))
+	if err == nil || b.warm == nil || b.client == b.conn.current() || ctx.Err() != nil {
+		return err
+	}
+	b.engine.cfg.Log.InfoContext(ctx, "warm sandbox has died and is replaced", "session", b.session.ID, "err", err)
+	b.conn.close()
+	b.warm = nil
+	if err := b.replace(ctx); err != nil {
+		return err
+	}
+	return b.conn.explain(b.handshake(ctx, true))
 }
 
 // sandbox makes sure that there is a sandbox with a guest that waits to be booted. fresh
@@ -152,11 +171,17 @@ func (b *bringUp) sandbox(ctx context.Context) (fresh bool, err error) {
 			return false, err
 		}
 		b.engine.cfg.Log.InfoContext(ctx, "sandbox cannot be started again and is replaced", "session", b.session.ID, "err", err)
+		b.old = ""
 	}
-	if err := b.engine.removeSandboxes(ctx, b.session.ID, b.session.Generation); err != nil {
+	return true, b.replace(ctx)
+}
+
+// replace makes a sandbox in place of those that the session had.
+func (b *bringUp) replace(ctx context.Context) error {
+	if err := b.engine.removeSandboxes(ctx, b.session.ID, b.session.Generation, ""); err != nil {
 		b.engine.cfg.Log.WarnContext(ctx, "old sandbox not removed, the next reconcile tries again", "session", b.session.ID, "err", err)
 	}
-	return true, b.cold(ctx)
+	return b.cold(ctx)
 }
 
 // cold makes a sandbox from its image.
@@ -178,8 +203,8 @@ func (b *bringUp) cold(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := e.cfg.Store.SandboxMade(ctx, spec.Name(), id); err != nil {
-		return err
+	if err := e.cfg.Store.SandboxMade(ctx, spec.Name(), id); err != nil { // its row may be gone already
+		return errors.Join(err, e.cfg.Runtime.Remove(context.WithoutCancel(ctx), id))
 	}
 	s.ContainerID = &id
 	b.progress.set("pod_pending", "")
@@ -194,7 +219,7 @@ func (b *bringUp) start(ctx context.Context, id string) error {
 	}
 	b.progress.set("pod_running", "")
 	b.conn = newConnection(b.session.ID, id)
-	b.client, _, err = b.engine.connect(b.conn, raw)
+	b.client, err = b.engine.connect(b.conn, raw)
 	return err
 }
 
@@ -222,7 +247,11 @@ func (b *bringUp) startAgain(ctx context.Context) error {
 		return err
 	}
 	h, err := guestHealth(ctx, b.client)
-	if err == nil && h.Session != "" {
+	switch {
+	case err != nil || h.Session == "":
+	case h.Session == s.ID: // an attempt before this one came so far
+		b.booted = h.Guest
+	default:
 		err = fmt.Errorf("its guest runs session %s", h.Session)
 	}
 	if err != nil {
@@ -237,6 +266,7 @@ func (b *bringUp) startAgain(ctx context.Context) error {
 // session.
 func (b *bringUp) handshake(ctx context.Context, fresh bool) error {
 	e, s := b.engine, &b.session
+	b.warnings = nil
 	env := b.sessionEnv(ctx)
 	boot, token, err := e.compose(ctx, b.agent, *s, env)
 	if err != nil {
@@ -253,9 +283,11 @@ func (b *bringUp) handshake(ctx context.Context, fresh bool) error {
 	if b.warm == nil {
 		b.progress.set("waiting_harness", "")
 	}
-	guest, err := bootGuest(ctx, b.client, boot.Boot, func(phase string) { b.progress.set(phase, "") })
-	if err != nil {
-		return err
+	guest := b.booted
+	if guest == "" {
+		if guest, err = bootGuest(ctx, b.client, boot.Boot, func(phase string) { b.progress.set(phase, "") }); err != nil {
+			return err
+		}
 	}
 	b.progress.set("harness_ready", "")
 	title := "default"
@@ -276,8 +308,12 @@ func (b *bringUp) sessionEnv(ctx context.Context) map[string]string {
 	env := b.live.env
 	b.live.mu.Unlock()
 	if env == nil && b.old != "" && len(b.session.EnvNames) > 0 {
-		env = bootedEnv(ctx, b.client, b.session.EnvNames)
-		b.live.setEnv(env)
+		var err error
+		if env, err = bootedEnv(ctx, b.client, b.session.EnvNames); err == nil {
+			b.live.setEnv(env)
+		} else {
+			b.engine.cfg.Log.WarnContext(ctx, "the session's own env_vars are lost", "session", b.session.ID, "err", err)
+		}
 	}
 	var missing []string
 	for _, name := range b.session.EnvNames {
@@ -298,7 +334,7 @@ func (b *bringUp) ready(ctx context.Context) error {
 	times := b.progress.times()
 	err := e.cfg.Store.MarkReady(ctx, s.ID, s.Generation, db.Readiness{
 		HarnessSessionID: *s.HarnessSessionID, GuestID: *s.GuestID, Timings: timings(times),
-		Warnings: append(warnings(b.agent), b.warnings...),
+		Warnings: slices.Concat([]string{}, warnings(b.agent), b.warnings),
 	})
 	if err != nil {
 		return err
@@ -306,7 +342,7 @@ func (b *bringUp) ready(ctx context.Context) error {
 	e.cfg.Metrics.Phases(b.path(), times)
 	s.Status = db.StatusReady
 	_, err = e.boxOf(b.live, *s, b.conn)
-	if errors.Is(err, ErrStopping) { // it is ready all the same, for the next process
+	if errors.Is(err, ErrStopping) || errors.Is(err, errReplaced) { // ready it was; now lap stops, or the session has ended
 		return nil
 	}
 	return err
@@ -323,7 +359,11 @@ func (b *bringUp) fail(ctx context.Context, err error) error {
 	}
 	stopping := e.ctx.Err() != nil
 	ctx = context.WithoutCancel(ctx) // what ended it must not keep the row from telling why
-	if removed := e.removeSandboxes(ctx, s.ID, s.Generation); removed != nil && !errors.Is(err, sandbox.ErrUnavailable) {
+	var left *string // what may still have the session's files
+	if b.old != "" && (stopping || errors.Is(err, sandbox.ErrUnavailable)) {
+		left = &b.old
+	}
+	if removed := e.removeSandboxes(ctx, s.ID, s.Generation, deref(left)); removed != nil && !errors.Is(err, sandbox.ErrUnavailable) {
 		e.cfg.Log.ErrorContext(ctx, "sandbox not removed, the next reconcile tries again", "session", s.ID, "err", removed)
 	}
 	if stopping { // the next start goes on with it
@@ -331,7 +371,7 @@ func (b *bringUp) fail(ctx context.Context, err error) error {
 	}
 	var mark error
 	if b.lost {
-		mark = e.cfg.Store.MarkUnreachable(ctx, s.ID, s.Generation, "sandbox unreachable: "+oneLine(err.Error()))
+		mark = e.cfg.Store.MarkUnreachable(ctx, s.ID, s.Generation, "sandbox unreachable: "+oneLine(err.Error()), left)
 	} else {
 		mark = e.cfg.Store.MarkFailed(ctx, s.ID, s.Generation, oneLine(err.Error()))
 	}
@@ -341,16 +381,7 @@ func (b *bringUp) fail(ctx context.Context, err error) error {
 	if b.lost {
 		e.cfg.Metrics.Died("sandbox_unreachable")
 	}
-	e.forget(b.live)
 	return errors.Join(err, mark)
-}
-
-// reason is why it failed, for a user.
-func (b *bringUp) reason() error {
-	if b.err == nil {
-		return errors.New("the session has moved on")
-	}
-	return errors.New(oneLine(b.err.Error()))
 }
 
 // image is what sandboxes of an agent are made from: the agent's own choice, else the

@@ -32,7 +32,8 @@ func newConnection(owner, containerID string) *connection {
 
 // client returns an HTTP client to the guest of c, opening a pipe when there is none.
 // greet, when it is not nil, has a look at the guest of a pipe that was just opened. The
-// error wraps sandbox.ErrGone when the sandbox does not run any more.
+// error wraps sandbox.ErrGone when the sandbox does not run any more, and is errReplaced
+// when the connection was closed.
 func (e *Engine) client(ctx context.Context, c *connection, greet func(context.Context, *http.Client) error) (*http.Client, error) {
 	if client := c.current(); client != nil {
 		return client, nil
@@ -46,23 +47,44 @@ func (e *Engine) client(ctx context.Context, c *connection, greet func(context.C
 	if client := c.current(); client != nil { // opened while this call waited
 		return client, nil
 	}
+	if c.isClosed() {
+		return nil, errReplaced
+	}
 	raw, err := e.cfg.Runtime.Dial(ctx, c.containerID)
 	if err != nil {
 		return nil, err
 	}
-	client, host, err := e.connect(c, raw)
-	if err != nil || greet == nil {
-		return client, err
+	client, host, err := e.serve(c.owner, raw)
+	if err != nil {
+		return nil, err
 	}
-	if err := greet(ctx, client); err != nil {
+	if greet != nil {
+		err = greet(ctx, client)
+	}
+	if err == nil { // nobody else uses it before
+		err = c.install(host, client)
+	}
+	if err != nil {
 		return nil, errors.Join(err, host.Close())
 	}
 	return client, nil
 }
 
-// connect takes over raw, the host's end of a new pipe, and serves what the sandbox
-// asks for until it ends.
-func (e *Engine) connect(c *connection, raw io.ReadWriteCloser) (*http.Client, *pipe.Host, error) {
+// connect makes raw, the host's end of a new pipe, the way to a sandbox.
+func (e *Engine) connect(c *connection, raw io.ReadWriteCloser) (*http.Client, error) {
+	client, host, err := e.serve(c.owner, raw)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.install(host, client); err != nil {
+		return nil, errors.Join(err, host.Close())
+	}
+	return client, nil
+}
+
+// serve takes over raw, the host's end of a new pipe, and serves what the sandbox asks
+// for until it ends. The error is ErrStopping.
+func (e *Engine) serve(owner string, raw io.ReadWriteCloser) (*http.Client, *pipe.Host, error) {
 	host, err := pipe.NewHost(raw)
 	if err != nil {
 		return nil, nil, errors.Join(err, raw.Close())
@@ -71,33 +93,40 @@ func (e *Engine) connect(c *connection, raw io.ReadWriteCloser) (*http.Client, *
 		DialContext:           func(ctx context.Context, _, _ string) (net.Conn, error) { return host.Dial(ctx) },
 		MaxIdleConnsPerHost:   2,
 		DisableCompression:    true,
-		ExpectContinueTimeout: turnAccept,
+		ExpectContinueTimeout: 2 * turnAccept, // the turn is given up before: its body is not sent unasked
 	}}
 	services := map[pipe.Service]*pipe.Listener{pipe.Gateway: e.gateway, pipe.Platform: e.platform}
 	serve := func(ctx context.Context) {
-		host.Serve(c.owner, services)
+		host.Serve(owner, services)
 		if err := host.Err(); errors.Is(err, pipe.ErrViolation) {
-			e.cfg.Log.WarnContext(ctx, "sandbox cut off", "session", c.owner, "err", err)
+			e.cfg.Log.WarnContext(ctx, "sandbox cut off", "session", owner, "err", err)
 		}
 	}
-	if !c.install(host, client) || !e.launch(serve) {
+	if !e.launch(serve) {
 		return nil, nil, errors.Join(ErrStopping, host.Close())
 	}
 	return client, host, nil
 }
 
-// install makes host the way to the sandbox, unless the connection has been closed.
-func (c *connection) install(host *pipe.Host, client *http.Client) bool {
+// install makes host the way to the sandbox. The error is errReplaced when the connection
+// has been closed.
+func (c *connection) install(host *pipe.Host, client *http.Client) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return false
+		return errReplaced
 	}
 	if c.host != nil {
 		_ = c.host.Close() // it has ended
 	}
 	c.host, c.http = host, client
-	return true
+	return nil
+}
+
+func (c *connection) isClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
 }
 
 // current returns the client of a pipe that has not ended, or nil.
@@ -113,17 +142,6 @@ func (c *connection) current() *http.Client {
 	default:
 		return c.http
 	}
-}
-
-// ended returns a channel that is closed when the present pipe has ended, nil when there
-// is none.
-func (c *connection) ended() <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.host == nil {
-		return nil
-	}
-	return c.host.Done()
 }
 
 // explain adds to err why the pipe has ended, if it has.

@@ -16,6 +16,7 @@ import (
 // a request whose idempotency key was used before; then nothing is created. The error is
 // db.ErrNotFound when the agent is gone, or db.ErrKeyReused.
 func (e *Engine) Create(ctx context.Context, agent db.Agent, in NewSession) (s db.Session, again json.RawMessage, err error) { //nolint:contextcheck // a bring-up outlives the request that asked for it
+	warmKey := e.pool.keyFor(ctx, agent) // before, since it asks the engine
 	e.births.RLock()
 	defer e.births.RUnlock()
 	if e.ending[agent.ID] > 0 {
@@ -24,7 +25,7 @@ func (e *Engine) Create(ctx context.Context, agent db.Agent, in NewSession) (s d
 	row := db.NewSession{
 		AgentID: agent.ID, Title: in.Title, SkillIDs: in.SkillIDs,
 		EnvNames: slices.Sorted(maps.Keys(in.Env)), EnvPlain: in.EnvPlain, Warnings: warnings(agent),
-		Deadline: time.Now().Add(e.cfg.StartTimeout), WarmKey: e.pool.keyFor(ctx, agent), Once: in.Once,
+		Deadline: time.Now().Add(e.cfg.StartTimeout), WarmKey: warmKey, Once: in.Once,
 	}
 	if len(in.InitialParts) > 0 {
 		first, err := newTurn(in.InitialParts, e.cfg.StartTimeout+e.cfg.TurnTimeout)
@@ -38,14 +39,14 @@ func (e *Engine) Create(ctx context.Context, agent db.Agent, in NewSession) (s d
 		return made.Session, made.Again, err
 	}
 	l := e.adopt(made.Session)
-	l.setEnv(in.Env)
+	if in.Env != nil {
+		l.setEnv(in.Env)
+	}
 	if row.First != nil && row.First.Lossy {
-		l.mu.Lock()
-		l.whole[0] = in.InitialParts
-		l.mu.Unlock()
+		l.keepWhole(0, in.InitialParts)
 	}
 	b := e.newBringUp(l, made.Session)
-	b.warm, b.first = e.pool.take(made.Warm), row.First != nil
+	b.warm = e.pool.take(made.Warm)
 	if row.WarmKey != "" {
 		e.cfg.Metrics.WarmPool(made.Warm != nil)
 	}
@@ -72,23 +73,40 @@ func warnings(agent db.Agent) []string {
 	return list
 }
 
-// firstPromptFailed notes that the initial prompt of a session got no answer. The session
-// stays ready; a turn that only took too long is no failure.
-func (e *Engine) firstPromptFailed(ctx context.Context, p *Pending) {
-	answer, err := p.Reply(ctx)
-	if err == nil {
-		err = modelError(answer)
+// noteFirst notes on a session why its initial prompt got no answer, if seq is that. The
+// session stays ready; a turn that only took too long is no failure.
+func (e *Engine) noteFirst(ctx context.Context, l *live, seq int64) error {
+	if seq != 0 {
+		return nil
 	}
-	if err == nil || ctx.Err() != nil || errors.Is(err, ErrStopping) {
-		return
-	}
-	t, failed := e.cfg.Store.Turn(ctx, p.live.id, p.seq)
-	if failed != nil || t.CompletedAt != nil && !t.CompletedAt.Before(t.DeadlineAt) {
-		return
-	}
-	e.cfg.Log.WarnContext(ctx, "initial prompt failed", "session", p.live.id, "err", err)
-	err = ignoreStale(e.cfg.Store.NoteFailure(ctx, p.live.id, "initial_prompt failed: "+oneLine(err.Error())))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	s, err := e.cfg.Store.Session(ctx, l.id)
 	if err != nil {
-		e.cfg.Log.ErrorContext(ctx, "failure of the initial prompt not noted", "session", p.live.id, "err", err)
+		return ignoreNotFound(err)
 	}
+	t, err := e.cfg.Store.Turn(ctx, l.id, seq)
+	if err != nil {
+		return ignoreNotFound(err)
+	}
+	initial := t.CreatedAt.Equal(s.CreatedAt) // they were stored together
+	if !initial || t.CompletedAt == nil || !t.CompletedAt.Before(t.DeadlineAt) {
+		return nil
+	}
+	cause := modelError(t.Reply)
+	if t.Reply == nil {
+		cause = outcome(t)
+	}
+	if cause == nil {
+		return nil
+	}
+	e.cfg.Log.WarnContext(ctx, "initial prompt failed", "session", l.id, "err", cause)
+	return ignoreStale(e.cfg.Store.NoteFailure(ctx, l.id, "initial_prompt failed: "+oneLine(cause.Error())))
+}
+
+func ignoreNotFound(err error) error {
+	if errors.Is(err, db.ErrNotFound) {
+		return nil
+	}
+	return err
 }

@@ -22,9 +22,10 @@ func (e *Engine) Diagnose(ctx context.Context, s db.Session) Diagnosis {
 	d := Diagnosis{PoolSize: e.cfg.Pool.Size, Notes: map[string]string{}}
 	if l := e.find(s.ID); l != nil {
 		l.mu.Lock()
-		d.Connected = l.box != nil && l.box.conn.current() != nil
+		if l.box != nil {
+			d.Connected, d.Frozen = l.box.conn.current() != nil, l.box.gate.frozen.Load()
+		}
 		l.mu.Unlock()
-		d.Frozen = l.gate.frozen.Load()
 	}
 	var looks sync.WaitGroup
 	looks.Go(func() {

@@ -21,32 +21,37 @@ func (e *Engine) Stop(ctx context.Context, id string) (db.Session, error) {
 	if err != nil {
 		return db.Session{}, err
 	}
-	if err := e.bury(ctx, id); err != nil {
+	if l := e.find(id); l != nil {
+		l.turnsChanged() // who waits for a turn need not wait for the sandbox to be removed
+	}
+	if err := e.bury(ctx, id, s.Generation); err != nil {
 		e.cfg.Log.ErrorContext(ctx, "sandbox not removed, the next reconcile tries again", "session", id, "err", err)
 	}
 	return s, nil
 }
 
-// bury removes what is left of a session that is over.
-func (e *Engine) bury(ctx context.Context, id string) error {
+// bury removes what is left of a session that was over in a generation. It may have been
+// restarted since.
+func (e *Engine) bury(ctx context.Context, id string, generation int64) error {
 	e.births.Lock() // a session that is just being created is known after this
 	l := e.find(id)
 	e.births.Unlock()
-	var err error
+	undo := context.WithoutCancel(ctx)
+	errs := []error{e.settle(undo, id)}
 	if l != nil {
-		e.cancelBringUp(ctx, l)
-		e.forget(l)
-		err = e.saveOutput(context.WithoutCancel(ctx), l)
+		e.cancelBringUp(ctx, l, generation)
+		errs = append(errs, e.forget(undo, l), e.saveOutput(undo, l))
 	}
-	return errors.Join(err, e.removeSandboxes(ctx, id, anyGeneration))
+	return errors.Join(append(errs, e.removeSandboxes(ctx, id, generation, ""))...)
 }
 
-// cancelBringUp ends a bring-up and waits until it has removed what it made.
-func (e *Engine) cancelBringUp(ctx context.Context, l *live) {
+// cancelBringUp ends a bring-up of a generation, or of an earlier one, and waits until it
+// has removed what it made.
+func (e *Engine) cancelBringUp(ctx context.Context, l *live, generation int64) {
 	l.mu.Lock()
 	b := l.bringUp
 	l.mu.Unlock()
-	if b == nil {
+	if b == nil || b.session.Generation > generation {
 		return
 	}
 	b.cancel(db.ErrStale)
@@ -65,19 +70,30 @@ func (e *Engine) saveOutput(ctx context.Context, l *live) error {
 	if !dirty {
 		return nil
 	}
-	return e.cfg.Store.SaveOutput(ctx, l.id, text)
+	err := e.cfg.Store.SaveOutput(ctx, l.id, text)
+	if err != nil {
+		l.output.keep()
+	}
+	return err
 }
 
-// anyGeneration is later than that of any sandbox.
-const anyGeneration = 1 << 62
+// saveOutputs is saveOutput for all sessions.
+func (e *Engine) saveOutputs(ctx context.Context) error {
+	var errs []error
+	for _, l := range e.lives() {
+		errs = append(errs, e.saveOutput(ctx, l))
+	}
+	return errors.Join(errs...)
+}
 
-// removeSandboxes removes all sandboxes of a session that were made up to a generation.
-func (e *Engine) removeSandboxes(ctx context.Context, sessionID string, generation int64) error {
+// removeSandboxes removes all sandboxes of a session that were made up to a generation,
+// but the one with the given engine's id.
+func (e *Engine) removeSandboxes(ctx context.Context, sessionID string, generation int64, but string) error {
 	ctx = context.WithoutCancel(ctx)
 	rows, err := e.cfg.Store.SessionSandboxes(ctx, sessionID)
 	errs := []error{err}
 	for _, b := range rows {
-		if b.Generation <= generation {
+		if b.Generation <= generation && (but == "" || deref(b.ContainerID) != but) {
 			errs = append(errs, e.remove(ctx, b))
 		}
 	}
@@ -131,6 +147,15 @@ func (e *Engine) endSessions(ctx context.Context, agentID string) error {
 	sessions, err := e.cfg.Store.LiveSessions(ctx, agentID)
 	if err != nil {
 		return err
+	}
+	lost, err := e.cfg.Store.LostSessions(ctx, time.Now().Add(time.Hour)) // all of them
+	if err != nil {
+		return err
+	}
+	for _, s := range lost {
+		if s.AgentID == agentID {
+			sessions = append(sessions, s)
+		}
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)

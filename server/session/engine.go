@@ -61,7 +61,7 @@ type Engine struct {
 	births sync.RWMutex
 	ending map[string]int // agents that are being deleted, and by how many calls; guarded by births
 
-	mu   sync.Mutex // guards live
+	mu   sync.Mutex // guards live, and that nothing is launched when ctx has ended
 	live map[string]*live
 }
 
@@ -107,9 +107,12 @@ func (e *Engine) Run(ctx context.Context) error {
 	g.Go(func() error { return e.pool.run(ctx) })
 	g.Go(func() error {
 		<-ctx.Done()
-		e.stop()
+		e.end()
 		e.closePipes()
-		return e.drain(ctx)
+		e.drain(ctx)
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+		defer cancel()
+		return e.saveOutputs(last)
 	})
 	return g.Wait()
 }
@@ -118,7 +121,7 @@ func (e *Engine) Run(ctx context.Context) error {
 // to an engine that hangs. What it leaves is put right by the next start.
 const drainTimeout = 15 * time.Second
 
-func (e *Engine) drain(ctx context.Context) error {
+func (e *Engine) drain(ctx context.Context) {
 	done := make(chan struct{})
 	go func() { e.tasks.Wait(); close(done) }()
 	late := time.NewTimer(drainTimeout)
@@ -128,7 +131,6 @@ func (e *Engine) drain(ctx context.Context) error {
 	case <-late.C:
 		e.cfg.Log.WarnContext(ctx, "some work did not end in time; the next start puts right what it leaves")
 	}
-	return nil
 }
 
 // servePlatform answers a sandbox as its own agent, whatever the request claims.
@@ -144,9 +146,16 @@ func (e *Engine) servePlatform(w http.ResponseWriter, r *http.Request) {
 	e.cfg.Platform(l.agent, id).ServeHTTP(w, r)
 }
 
+// end begins to stop the engine. Nothing is launched after it.
+func (e *Engine) end() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stop()
+}
+
 // launch runs fn as part of the engine, or reports that the engine is stopping.
 func (e *Engine) launch(fn func(ctx context.Context)) bool {
-	e.mu.Lock() // so that nothing is added once Run has begun to wait
+	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.ctx.Err() != nil {
 		return false
@@ -156,9 +165,7 @@ func (e *Engine) launch(fn func(ctx context.Context)) bool {
 }
 
 func (e *Engine) closePipes() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, l := range e.live {
+	for _, l := range e.lives() {
 		l.mu.Lock()
 		if l.box != nil {
 			l.box.close()

@@ -2,119 +2,214 @@ package session_test
 
 import (
 	"context"
-	"database/sql"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
-	"lap/db"
 	"lap/sandbox"
 	"lap/sandbox/pipe"
-	"lap/server/session"
 )
 
-// A fakeRuntime runs guests inside the test: real pipes, a harness of a few lines.
+// A hook runs before or after a step, and may fail it. id is that of the sandbox, or what
+// else the step is about.
+type hook func(ctx context.Context, id string) error
+
+// A sighting is a turn that a harness was given.
+type sighting struct {
+	session string // of lap
+	turn    string // its id
+	box     string
+	texts   []string // of its parts
+}
+
+// A fakeRuntime runs sandboxes inside the test: real pipes, a guest that speaks the
+// guest's API, a harness that does what a script says.
 type fakeRuntime struct {
-	t *testing.T
+	tb   testing.TB
+	work sync.WaitGroup // what the guests run
 
-	mu     sync.Mutex // guards boxes and fail
-	boxes  map[string]*fakeBox
-	fail   map[string]error         // by step: ensure, create, start, dial
-	before map[string]chan struct{} // a step waits until its channel is closed
-
-	turn   func(text string) (status int, body string) // the harness; guarded by mu too
-	broken bool                                        // pipes end at once
-	abort  func()                                      // what an abort does; guarded by mu too
-	steps  int                                         // messages that one turn adds to the thread
+	mu      sync.Mutex // guards what follows, and what is in it
+	boxes   map[string]*fakeBox
+	hooks   map[string]hook // by "before start", "after start" and so on
+	calls   map[string]int  // by step
+	images  map[string]string
+	build   string
+	down    bool // the engine does not answer
+	broken  bool // pipes end at once
+	script  script
+	seen    []sighting
+	journal func(w http.ResponseWriter, r *http.Request, g *fakeGuest) bool // answers for the guest; nil: the guest does
+	n       int                                                             // makes ids
 }
 
-type fakeBox struct {
-	sandbox.Info
-	boot   sandbox.Boot
-	turns  []string // texts, in the order in which the harness saw them
-	thread []string // text of each message
-	aborts int
-	parts  []int  // how many each turn had
-	model  string // of the last turn
-	pipes  []*pipe.Guest
-}
-
-func newFakeRuntime(t *testing.T) *fakeRuntime {
-	t.Helper()
+func newFakeRuntime(tb testing.TB) *fakeRuntime {
+	tb.Helper()
 	return &fakeRuntime{
-		t: t, steps: 1, boxes: map[string]*fakeBox{}, fail: map[string]error{}, before: map[string]chan struct{}{},
-		turn: func(text string) (int, string) {
-			return 200, fmt.Sprintf(`{"info":{"id":"REPLY","role":"assistant"},"parts":[{"type":"text","text":%q}]}`, text)
-		},
+		tb: tb, boxes: map[string]*fakeBox{}, hooks: map[string]hook{}, calls: map[string]int{},
+		images: map[string]string{}, build: "build-1", script: echo,
 	}
 }
 
-// step waits for its gate, if it has one, and fails if it is to.
-func (r *fakeRuntime) step(ctx context.Context, name string) error {
+// A fakeBox is a container.
+type fakeBox struct {
+	sandbox.Detail
+	note  string        // a file in it
+	boot  *sandbox.Boot // the file that keeps the latest boot
+	guest *fakeGuest    // nil: it does not run
+}
+
+// on sets what happens at a step, such as "before start"; nil: nothing.
+func (r *fakeRuntime) on(step string, h hook) {
 	r.mu.Lock()
-	gate, err := r.before[name], r.fail[name]
-	r.mu.Unlock()
-	if gate != nil {
+	defer r.mu.Unlock()
+	r.hooks[step] = h
+}
+
+// fail makes a step fail, or with nil no more.
+func (r *fakeRuntime) fail(step string, err error) {
+	r.on("before "+step, func(context.Context, string) error { return err })
+}
+
+// hold makes all who come to a step wait, as long as their context lasts. Each sends its
+// id to the channel. release lets them go, and all who come later.
+func (r *fakeRuntime) hold(step string) (entered <-chan string, release func()) {
+	came, open := make(chan string, 1000), make(chan struct{})
+	r.on(step, func(ctx context.Context, id string) error {
 		select {
-		case <-gate:
+		case <-open:
+			return nil
+		default:
+		}
+		came <- id
+		select {
+		case <-open:
+			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	})
+	return came, sync.OnceFunc(func() { close(open) })
+}
+
+func (r *fakeRuntime) run(ctx context.Context, step, id string) error {
+	r.mu.Lock()
+	h := r.hooks[step]
+	r.mu.Unlock()
+	if h == nil {
+		return nil
 	}
-	return err
+	return h(ctx, id)
+}
+
+// step is one call of the engine's.
+func (r *fakeRuntime) step(ctx context.Context, name, id string, fn func() error) error {
+	if err := r.run(ctx, "before "+name, id); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.calls[name]++
+	var err error
+	if r.down {
+		err = fmt.Errorf("%w: start it", sandbox.ErrUnavailable)
+	} else {
+		err = fn()
+	}
+	r.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return r.run(ctx, "after "+name, id)
+}
+
+func (r *fakeRuntime) Ping(ctx context.Context) (string, error) {
+	return "fake", r.step(ctx, "ping", "", func() error { return nil })
 }
 
 func (r *fakeRuntime) Ensure(ctx context.Context, image string, progress func(string)) error {
 	progress("pulling " + image)
-	return r.step(ctx, "ensure")
+	return r.step(ctx, "ensure", image, func() error { return nil })
+}
+
+func (r *fakeRuntime) Image(ctx context.Context, image string) (img sandbox.Image, err error) {
+	err = r.step(ctx, "image", image, func() error {
+		if img.ID = r.images[image]; img.ID == "" {
+			img.ID = "sha256:" + image
+		}
+		return nil
+	})
+	return img, err
+}
+
+func (r *fakeRuntime) Build(ctx context.Context) (build string, err error) {
+	err = r.step(ctx, "build", "", func() error { build = r.build; return nil })
+	return build, err
 }
 
 func (r *fakeRuntime) Create(ctx context.Context, spec sandbox.Spec) (string, error) {
-	if err := r.step(ctx, "create"); err != nil {
+	id := "box-" + spec.Name()
+	err := r.step(ctx, "create", id, func() error {
+		if r.boxes[id] != nil {
+			return fmt.Errorf("the name %s is in use", spec.Name())
+		}
+		r.boxes[id] = &fakeBox{Detail: sandbox.Detail{Image: spec.Image, Info: sandbox.Info{
+			ID: id, Name: spec.Name(), Session: spec.Session, Agent: spec.Agent, Generation: spec.Generation,
+			State: sandbox.StateCreated, Created: time.Now(),
+		}}}
+		return nil
+	})
+	if err != nil { // it leaves nothing behind
+		r.mu.Lock()
+		r.delete(id)
+		r.mu.Unlock()
 		return "", err
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	id := "box-" + spec.Name()
-	r.boxes[id] = &fakeBox{Info: sandbox.Info{ID: id, Session: spec.Session, Agent: spec.Agent, Created: time.Now()}}
 	return id, nil
 }
 
-func (r *fakeRuntime) Start(ctx context.Context, id string) (io.ReadWriteCloser, error) {
-	if err := r.step(ctx, "start"); err != nil {
-		return nil, err
+func (r *fakeRuntime) Start(ctx context.Context, id string) (raw io.ReadWriteCloser, err error) {
+	err = r.step(ctx, "start", id, func() error {
+		box := r.boxes[id]
+		switch {
+		case box == nil:
+			return fmt.Errorf("start %s: %w", id, sandbox.ErrGone)
+		case box.Running():
+			return fmt.Errorf("%s runs already", id)
+		}
+		r.newGuest(box)
+		raw, err = r.open(box)
+		return err
+	})
+	if err != nil && raw != nil {
+		_ = raw.Close()
 	}
-	r.mu.Lock()
-	r.boxes[id].Running = true
-	r.mu.Unlock()
-	return r.open(id)
+	return raw, err
 }
 
-func (r *fakeRuntime) Dial(ctx context.Context, id string) (io.ReadWriteCloser, error) {
-	if err := r.step(ctx, "dial"); err != nil {
-		return nil, err
+func (r *fakeRuntime) Dial(ctx context.Context, id string) (raw io.ReadWriteCloser, err error) {
+	err = r.step(ctx, "dial", id, func() error {
+		box := r.boxes[id]
+		switch {
+		case box == nil || !box.Running():
+			return fmt.Errorf("dial %s: %w", id, sandbox.ErrGone)
+		case box.State == sandbox.StatePaused:
+			return fmt.Errorf("dial %s: %w", id, sandbox.ErrPaused)
+		}
+		raw, err = r.open(box)
+		return err
+	})
+	if err != nil && raw != nil {
+		_ = raw.Close()
 	}
-	return r.open(id)
+	return raw, err
 }
 
-func (r *fakeRuntime) open(id string) (io.ReadWriteCloser, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	box := r.boxes[id]
-	if box == nil || !box.Running {
-		return nil, sandbox.ErrGone
-	}
+// open makes a pipe to the guest of a running box. r.mu is held.
+func (r *fakeRuntime) open(box *fakeBox) (io.ReadWriteCloser, error) {
 	host, guest := net.Pipe()
 	if r.broken {
 		_ = guest.Close()
@@ -124,99 +219,139 @@ func (r *fakeRuntime) open(id string) (io.ReadWriteCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	box.pipes = append(box.pipes, p)
-	srv := &http.Server{Handler: r.guest(box)}
-	go func() { _ = srv.Serve(p) }()
+	g := box.guest
+	g.pipes = append(g.pipes, p)
+	r.work.Go(func() { _ = g.server.Serve(p) })
 	return host, nil
 }
 
-// guest is what answers inside a box.
-func (r *fakeRuntime) guest(box *fakeBox) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /boot", func(w http.ResponseWriter, req *http.Request) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if err := json.NewDecoder(req.Body).Decode(&box.boot); err != nil {
-			r.t.Error(err)
+func (r *fakeRuntime) Pause(ctx context.Context, id string) error {
+	return r.step(ctx, "pause", id, func() error {
+		box := r.boxes[id]
+		if box == nil || !box.Running() {
+			return fmt.Errorf("pause %s: %w", id, sandbox.ErrGone)
 		}
-		if err := r.fail["boot"]; err != nil {
-			_ = json.NewEncoder(w).Encode(sandbox.BootEvent{Error: err.Error()})
-			return
-		}
-		_ = json.NewEncoder(w).Encode(sandbox.BootEvent{Done: true})
+		box.pause()
+		return nil
 	})
-	mux.HandleFunc("POST /harness/session", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"id":"ses_1"}`) })
-	mux.HandleFunc("POST /harness/session/ses_1/message", func(w http.ResponseWriter, req *http.Request) {
-		var in struct {
-			Model struct{ ModelID string }
-			Parts []struct{ Text string }
-		}
-		if err := json.NewDecoder(req.Body).Decode(&in); err != nil {
-			r.t.Error(err)
-		}
-		text := in.Parts[len(in.Parts)-1].Text
-		r.mu.Lock()
-		box.turns, box.parts, box.model = append(box.turns, text), append(box.parts, len(in.Parts)), in.Model.ModelID
-		for range r.steps {
-			box.thread = append(box.thread, text)
-		}
-		turn, last := r.turn, fmt.Sprintf("msg_%d", len(box.thread)-1)
-		r.mu.Unlock()
-		status, body := turn(text)
-		body = strings.Replace(body, "REPLY", last, 1) // the reply is the thread's newest message
-		w.WriteHeader(status)
-		_, _ = io.WriteString(w, body)
-	})
-	mux.HandleFunc("POST /harness/session/ses_1/abort", func(w http.ResponseWriter, _ *http.Request) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		box.aborts++
-		if r.abort != nil {
-			r.abort()
-		}
-		_, _ = io.WriteString(w, "true")
-	})
-	mux.HandleFunc("GET /harness/session/ses_1/message", func(w http.ResponseWriter, req *http.Request) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		var thread []string
-		for i, text := range box.thread {
-			thread = append(thread, fmt.Sprintf(`{"info":{"id":"msg_%d"},"parts":[{"type":"text","text":%q}]}`, i, text))
-		}
-		if limit, err := strconv.Atoi(req.URL.Query().Get("limit")); err == nil {
-			thread = thread[max(0, len(thread)-limit):]
-		}
-		_, _ = io.WriteString(w, "["+strings.Join(thread, ",")+"]")
-	})
-	return mux
 }
 
-func (r *fakeRuntime) Remove(_ context.Context, id string) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := r.fail["remove"]; err != nil {
-		return err
-	}
-	if box := r.boxes[id]; box != nil {
-		for _, p := range box.pipes {
-			_ = p.Close()
+func (r *fakeRuntime) Unpause(ctx context.Context, id string) error {
+	return r.step(ctx, "unpause", id, func() error {
+		box := r.boxes[id]
+		if box == nil || !box.Running() {
+			return fmt.Errorf("unpause %s: %w", id, sandbox.ErrGone)
 		}
+		box.unpause()
+		return nil
+	})
+}
+
+func (r *fakeRuntime) Inspect(ctx context.Context, id string) (d sandbox.Detail, err error) {
+	err = r.step(ctx, "inspect", id, func() error {
+		box := r.boxes[id]
+		if box == nil {
+			return fmt.Errorf("inspect %s: %w", id, sandbox.ErrGone)
+		}
+		d = box.Detail
+		return nil
+	})
+	return d, err
+}
+
+func (r *fakeRuntime) Remove(ctx context.Context, id string) error {
+	return r.step(context.WithoutCancel(ctx), "remove", id, func() error {
+		for _, box := range r.boxes {
+			if box.ID == id || box.Name == id {
+				r.delete(box.ID)
+			}
+		}
+		return nil
+	})
+}
+
+func (r *fakeRuntime) List(ctx context.Context) (all []sandbox.Info, err error) {
+	err = r.step(ctx, "list", "", func() error {
+		for _, box := range r.boxes {
+			all = append(all, box.Info)
+		}
+		return nil
+	})
+	return all, err
+}
+
+// delete removes a box with its processes. r.mu is held.
+func (r *fakeRuntime) delete(id string) {
+	if box := r.boxes[id]; box != nil {
+		box.exit(false)
 		delete(r.boxes, id)
 	}
-	return nil
 }
 
-func (r *fakeRuntime) List(context.Context) ([]sandbox.Info, error) {
+// exit ends the processes of a box; its files stay. runtime.mu is held.
+func (b *fakeBox) exit(oom bool) {
+	if b.guest == nil {
+		return
+	}
+	b.guest.die()
+	b.guest, b.State, b.OOMKilled, b.FinishedAt = nil, sandbox.StateExited, oom, time.Now()
+}
+
+func (b *fakeBox) pause() {
+	if b.State == sandbox.StateRunning {
+		b.State, b.guest.awake = sandbox.StatePaused, make(chan struct{})
+	}
+}
+
+func (b *fakeBox) unpause() {
+	if b.State == sandbox.StatePaused {
+		b.State = sandbox.StateRunning
+		close(b.guest.awake)
+	}
+}
+
+// What a test does behind lap's back.
+
+// kill ends the processes of a sandbox.
+func (r *fakeRuntime) kill(id string, oom bool) {
+	r.do(id, func(b *fakeBox) { b.exit(oom) })
+}
+
+// vanish removes a sandbox, as docker rm -f does.
+func (r *fakeRuntime) vanish(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var all []sandbox.Info
-	for _, box := range r.boxes {
-		all = append(all, box.Info)
-	}
-	return all, r.fail["list"]
+	r.delete(id)
 }
 
-// set changes what the runtime does, while it runs.
+// reboot ends the processes of a sandbox and starts its guest anew, as docker restart does.
+func (r *fakeRuntime) reboot(id string) {
+	r.do(id, func(b *fakeBox) {
+		b.exit(false)
+		b.Restarts++
+		r.newGuest(b)
+	})
+}
+
+// cut ends all pipes to a sandbox.
+func (r *fakeRuntime) cut(id string) {
+	r.do(id, func(b *fakeBox) {
+		if b.guest != nil {
+			b.guest.cut()
+		}
+	})
+}
+
+// do changes a box, if there is one.
+func (r *fakeRuntime) do(id string, change func(*fakeBox)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if b := r.boxes[id]; b != nil {
+		change(b)
+	}
+}
+
+// set changes the runtime, while it runs.
 func (r *fakeRuntime) set(change func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -224,169 +359,75 @@ func (r *fakeRuntime) set(change func()) {
 }
 
 // answer changes the harness, while it runs.
-func (r *fakeRuntime) answer(turn func(text string) (status int, body string)) {
-	r.set(func() { r.turn = turn })
-}
+func (r *fakeRuntime) answer(s script) { r.set(func() { r.script = s }) }
 
-// count is how many sandboxes there are.
-func (r *fakeRuntime) count() int {
+// ids are those of all sandboxes, sorted.
+func (r *fakeRuntime) ids() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.boxes)
+	var ids []string
+	for id := range r.boxes {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
 }
 
 // box is the only sandbox.
 func (r *fakeRuntime) box() *fakeBox {
+	r.tb.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if len(r.boxes) != 1 {
+		r.tb.Fatalf("%d sandboxes, want 1", len(r.boxes))
+	}
 	for _, b := range r.boxes {
 		return b
 	}
-	r.t.Fatal("no sandbox")
 	return nil
 }
 
-// A world is an engine on a fake runtime and a real store.
-type world struct {
-	*session.Engine
-	store   *db.Store
-	runtime *fakeRuntime
-	path    string        // of the database
-	limit   time.Duration // of a turn
-	agent   db.Agent
-	stop    func()
+// called is how often a step was taken.
+func (r *fakeRuntime) called(step string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.calls[step]
 }
 
-func newWorld(t *testing.T) *world {
-	t.Helper()
-	schema, err := os.ReadFile("../../schema.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	sealer, err := db.NewSealer(make([]byte, db.KeySize))
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "lap.db")
-	store, err := db.Open(t.Context(), db.Config{Path: path, Schema: string(schema), Sealer: sealer})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{store: store, path: path, limit: time.Minute, runtime: newFakeRuntime(t)}
-	if w.agent, err = store.CreateAgent(t.Context(), db.Agent{Model: "vendor/model", HarnessID: sandbox.HarnessLap, Branch: "main"}); err != nil {
-		t.Fatal(err)
-	}
-	w.start(t)
-	t.Cleanup(func() {
-		w.stop()
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return w
-}
-
-// start starts an engine, as a new process would.
-func (w *world) start(t *testing.T) {
-	t.Helper()
-	w.Engine = session.New(t.Context(), session.Config{
-		Store: w.store, Runtime: w.runtime, BaseURL: "https://lap.example.com",
-		Gateway: http.NotFoundHandler(), Platform: func(string, string) http.Handler { return http.NotFoundHandler() },
-		StartTimeout: time.Minute, TurnTimeout: w.limit, Reconcile: time.Hour, Log: slog.New(slog.DiscardHandler),
-	})
-	if err := w.Recover(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	done := make(chan error, 1)
-	go func() { done <- w.Run(ctx) }()
-	w.stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
-			t.Errorf("Run: %v", err)
-		}
-	})
-}
-
-// create asks for a session.
-func (w *world) create(t *testing.T, in session.NewSession) db.Session {
-	t.Helper()
-	s, err := w.Create(t.Context(), w.agent, in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-// await waits until a session is in a state and returns it.
-func (w *world) await(t *testing.T, id, status string) db.Session {
-	t.Helper()
-	s := w.until(t, id, func(s db.Session) bool { return s.Status != db.StatusCreating })
-	if s.Status != status {
-		t.Fatalf("session is %s (%v), want %s", s.Status, deref(s.FailureReason), status)
-	}
-	return s
-}
-
-// until waits until a session is as ok says and returns it.
-func (w *world) until(t *testing.T, id string, ok func(db.Session) bool) db.Session {
-	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(10 * time.Second); ; <-tick.C {
-		s, err := w.store.Session(t.Context(), id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if ok(s) {
-			return s
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("after 10 s the session is %+v", s)
+// sightings are the turns that the harnesses of a session were given.
+func (r *fakeRuntime) sightings(session string) []sighting {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []sighting
+	for _, s := range r.seen {
+		if s.session == session {
+			list = append(list, s)
 		}
 	}
+	return list
 }
 
-// turns is the stored log of a session, as "role status parts" lines.
-func (w *world) turns(t *testing.T, id string) string {
-	t.Helper()
-	file, err := sql.Open("sqlite", w.path)
-	if err != nil {
-		t.Fatal(err)
+// texts are what users said, as the harnesses of a session saw it.
+func (r *fakeRuntime) texts(session string) []string {
+	var list []string
+	for _, s := range r.sightings(session) {
+		list = append(list, s.texts[len(s.texts)-1])
 	}
-	defer file.Close()
-	rows, err := file.QueryContext(t.Context(), `SELECT role || ' ' || status || ' ' || parts FROM turns WHERE session_id = ? ORDER BY seq`, id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rows.Close()
-	var all strings.Builder
-	for rows.Next() {
-		var line string
-		if err := rows.Scan(&line); err != nil {
-			t.Fatal(err)
-		}
-		all.WriteString(line + "\n")
-	}
-	if err := rows.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return all.String()
+	return list
 }
 
-// ready is a session that takes messages.
-func (w *world) ready(t *testing.T) db.Session {
-	t.Helper()
-	return w.await(t, w.create(t, session.NewSession{}).ID, db.StatusReady)
-}
-
-func text(s string) []json.RawMessage {
-	return []json.RawMessage{json.RawMessage(fmt.Sprintf(`{"type":"text","text":%q}`, s))}
-}
-
-func deref(s *string) string {
-	if s == nil {
-		return ""
+// close ends all sandboxes and waits for what they run.
+func (r *fakeRuntime) close() {
+	r.mu.Lock()
+	for id := range r.boxes {
+		r.delete(id)
 	}
-	return *s
+	r.mu.Unlock()
+	r.work.Wait()
+}
+
+// id makes one. r.mu is held.
+func (r *fakeRuntime) id(prefix string) string {
+	r.n++
+	return fmt.Sprintf("%s_%06d", prefix, r.n)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"time"
 
@@ -33,7 +34,7 @@ func (e *Engine) follow(ctx context.Context, l *live, b *box) {
 		case ctx.Err() != nil || errors.Is(err, db.ErrStale) || errors.Is(err, db.ErrNotFound):
 			return
 		case errors.Is(err, sandbox.ErrPaused):
-			err = l.gate.found(ctx)
+			err = b.gate.found(ctx)
 		case errors.Is(err, sandbox.ErrGone):
 			if err = e.lost(ctx, l, b.session, err); err == nil {
 				return
@@ -63,27 +64,39 @@ func (e *Engine) takeUp(ctx context.Context, l *live, b *box) error {
 	return e.rebuild(ctx, b)
 }
 
-// rebuild puts the thread of a turn that runs together from the log.
+// rebuild puts together from the log what of the thread is not stored.
 func (e *Engine) rebuild(ctx context.Context, b *box) error {
-	t, err := e.cfg.Store.NextTurn(ctx, b.session.ID)
-	if errors.Is(err, db.ErrNotFound) || err == nil && t.FirstEvent == nil {
-		return b.thread.rebuild(ctx, 1<<62)
-	} else if err != nil {
+	after, err := e.unsettled(ctx, b.session.ID)
+	if err != nil {
 		return err
 	}
-	return b.thread.rebuild(ctx, *t.FirstEvent)
+	return b.thread.rebuild(ctx, after)
+}
+
+// unsettled returns the newest event before the part of a session's log that may not be
+// in its stored thread: that of a turn that runs, or has broken off.
+func (e *Engine) unsettled(ctx context.Context, id string) (int64, error) {
+	t, err := e.cfg.Store.LastSentTurn(ctx, id)
+	if errors.Is(err, db.ErrNotFound) || err == nil && t.Status == db.TurnComplete {
+		return math.MaxInt64, nil
+	} else if err != nil {
+		return 0, err
+	}
+	return *t.FirstEvent, nil
 }
 
 // followOnce reads the journal over one connection. It always ends with an error.
 func (e *Engine) followOnce(ctx context.Context, l *live, b *box) error {
-	if err := l.gate.thawed(ctx); err != nil {
+	if err := b.gate.thawed(ctx); err != nil {
 		return err
 	}
 	client, err := e.dialGently(ctx, b)
 	if err != nil {
 		return err
 	}
-	e.learnEnv(ctx, l, b, client)
+	if err := e.learnEnv(ctx, l, b, client); err != nil {
+		e.cfg.Log.WarnContext(ctx, "the session's own env_vars are not known", "session", l.id, "err", err)
+	}
 	s, err := e.cfg.Store.Session(ctx, l.id)
 	if err != nil {
 		return err

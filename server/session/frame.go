@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 
@@ -11,24 +12,25 @@ import (
 const maxEvent = 16 << 20
 
 // readEvent makes an entry of the log from a frame of a harness's event stream. ok is
-// false for frames that belong to no session, or to another of the harness's own.
-func readEvent(frame json.RawMessage, harnessSession string) (ev telling, entry db.NewEvent, ok bool, err error) {
-	if len(frame) > maxEvent {
-		return ev, entry, false, nil
+// false for frames that are none, or belong to no session, or to another of the harness's
+// own: what comes out of a sandbox may be anything.
+func readEvent(frame json.RawMessage, harnessSession string) (ev telling, entry db.NewEvent, ok bool) {
+	if len(frame) > maxEvent || json.Unmarshal(frame, &ev) != nil || ev.Type == "" || ev.Properties.SessionID != harnessSession {
+		return ev, entry, false
 	}
-	if err := json.Unmarshal(frame, &ev); err != nil {
-		return ev, entry, false, nil //nolint:nilerr // what is no event is none
-	}
-	if ev.Type == "" || ev.Properties.SessionID != harnessSession {
-		return ev, entry, false, nil
-	}
+	var err error
 	switch ev.Type {
 	case "message.part.delta":
 		frame, err = plainDelta(ev)
 	case "message.part.updated":
 		frame, ev.Properties.Part, err = plainPart(frame, ev.Properties.Part)
 	}
-	return ev, db.NewEvent{Type: ev.Type, Body: frame}, err == nil, err
+	if err == nil && bytes.ContainsAny(frame, "\r\n") { // it is to be one line
+		var line bytes.Buffer
+		err = json.Compact(&line, frame)
+		frame = line.Bytes()
+	}
+	return ev, db.NewEvent{Type: ev.Type, Body: frame}, err == nil
 }
 
 // plainDelta writes a delta with nothing that differs from one to the next but the delta

@@ -9,23 +9,18 @@ import (
 	"lap/sandbox"
 )
 
-// freeze pauses the sandbox of a session that nothing uses. That it is about to be
-// paused is noted first, so that a later process finds out.
-func (e *Engine) freeze(ctx context.Context, l *live, s db.Session) error {
-	return l.gate.freeze(ctx, func(ctx context.Context) error {
-		id := deref(s.ContainerID)
-		if _, err := e.cfg.Store.NextTurn(ctx, s.ID); !errors.Is(err, db.ErrNotFound) {
-			return err // it is about to be used
-		}
-		if err := e.cfg.Store.SetFrozen(ctx, s.ID, id, true); err != nil {
-			return err
-		}
-		err := e.cfg.Runtime.Pause(ctx, id)
-		if err != nil {
-			err = errors.Join(err, ignoreStale(e.cfg.Store.SetFrozen(context.WithoutCancel(ctx), s.ID, id, false)))
-		}
-		return err
-	})
+// freeze pauses the sandbox of a session that was last seen before the given time, unless
+// somebody uses it. That it is about to be paused is noted first, so that a later process
+// finds out.
+func (e *Engine) freeze(ctx context.Context, s db.Session, before time.Time) error {
+	b, err := e.boxOf(e.adopt(s), s, nil)
+	if err != nil || b.session.Generation != s.Generation {
+		return ignoreReplaced(err)
+	}
+	id := deref(s.ContainerID)
+	return b.gate.freeze(ctx,
+		func(ctx context.Context) error { return e.cfg.Store.Freeze(ctx, s.ID, id, before) },
+		func(ctx context.Context) error { return e.cfg.Runtime.Pause(ctx, id) })
 }
 
 // thaw lets the sandbox of a session go on.
@@ -34,20 +29,21 @@ func (e *Engine) thaw(ctx context.Context, s db.Session) error {
 	if err := e.cfg.Runtime.Unpause(ctx, id); err != nil {
 		return err
 	}
-	return ignoreStale(e.cfg.Store.SetFrozen(ctx, s.ID, id, false))
+	return ignoreStale(e.cfg.Store.Thaw(ctx, s.ID, id))
 }
 
-// rest ends sessions that were idle for too long, and freezes the sandboxes of those that
-// may soon be. It is called again and again.
+// rest keeps what sandboxes printed, ends sessions that were idle for too long, and freezes
+// the sandboxes of those that may soon be. It is called again and again.
 func (e *Engine) rest(ctx context.Context) error {
+	saved := e.saveOutputs(ctx)
 	if e.cfg.IdleTimeout <= 0 && e.cfg.FreezeAfter <= 0 {
-		return nil
+		return saved
 	}
 	sessions, err := e.cfg.Store.LiveSessions(ctx, "")
 	if err != nil {
 		return err
 	}
-	var errs []error
+	errs := []error{saved}
 	now := time.Now()
 	for _, s := range sessions {
 		if s.Status != db.StatusReady {
@@ -61,7 +57,7 @@ func (e *Engine) rest(ctx context.Context) error {
 		case e.cfg.IdleTimeout > 0 && idle > e.cfg.IdleTimeout:
 			errs = append(errs, e.endIdle(ctx, s, now.Add(-e.cfg.IdleTimeout)))
 		case e.cfg.FreezeAfter > 0 && idle > e.cfg.FreezeAfter:
-			err := e.freeze(ctx, e.adopt(s), s)
+			err := e.freeze(ctx, s, now.Add(-e.cfg.FreezeAfter))
 			if !errors.Is(err, sandbox.ErrGone) { // which is found out by who follows it
 				errs = append(errs, ignoreStale(err))
 			}
@@ -79,5 +75,5 @@ func (e *Engine) endIdle(ctx context.Context, s db.Session, before time.Time) er
 	e.cfg.Log.InfoContext(ctx, "session ended", "session", s.ID, "reason", "idle timeout")
 	e.cfg.Metrics.IdleKilled()
 	e.cfg.Metrics.Died("idle_timeout")
-	return e.bury(ctx, s.ID)
+	return e.bury(ctx, s.ID, s.Generation)
 }

@@ -52,8 +52,10 @@ func (g *gate) leave() {
 	g.users--
 }
 
-// freeze runs pause unless somebody uses the sandbox or it is frozen already.
-func (g *gate) freeze(ctx context.Context, pause func(context.Context) error) error {
+// freeze runs note and then pause, unless somebody uses the sandbox or it is frozen
+// already. Once note has succeeded the gate is shut: whether or not pause did what it
+// should, who enters next thaws.
+func (g *gate) freeze(ctx context.Context, note, pause func(context.Context) error) error {
 	if err := g.take(ctx); err != nil {
 		return err
 	}
@@ -61,11 +63,11 @@ func (g *gate) freeze(ctx context.Context, pause func(context.Context) error) er
 	if g.users > 0 || g.frozen.Load() {
 		return nil
 	}
-	if err := pause(ctx); err != nil {
+	if err := note(ctx); err != nil {
 		return err
 	}
 	g.shut()
-	return nil
+	return pause(ctx)
 }
 
 // found notes that the sandbox was seen to be frozen.
@@ -84,16 +86,6 @@ func (g *gate) found(ctx context.Context) error {
 func (g *gate) shut() {
 	g.frozen.Store(true)
 	g.open = make(chan struct{})
-}
-
-// reset forgets that a sandbox was frozen which is no more.
-func (g *gate) reset() {
-	g.lock <- struct{}{}
-	defer func() { <-g.lock }()
-	if g.frozen.Load() {
-		g.frozen.Store(false)
-		close(g.open)
-	}
 }
 
 // thawed waits until the sandbox is not frozen.

@@ -19,21 +19,28 @@ type hub struct {
 	changed chan struct{}
 	recent  []db.Event // without gaps
 	size    int
+	newest  int64 // seq of the last event that was published
 	closed  bool
 }
 
 func newHub() *hub { return &hub{changed: make(chan struct{})} }
 
-// publish passes on events that are stored; they follow those published before.
+// publish passes on events that are stored and follow each other. Those that come late,
+// after newer ones, are left to the store.
 func (h *hub) publish(events []db.Event) {
 	if len(events) == 0 {
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if n := len(h.recent); n > 0 && h.recent[n-1].Seq+1 != events[0].Seq {
+	if events[0].Seq <= h.newest {
+		h.wake()
+		return
+	}
+	if h.newest+1 != events[0].Seq {
 		h.recent, h.size = nil, 0
 	}
+	h.newest = events[len(events)-1].Seq
 	h.recent = append(h.recent, events...)
 	for _, e := range events {
 		h.size += len(e.Body)

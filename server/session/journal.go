@@ -22,6 +22,10 @@ const (
 	batchBytes   = 1 << 20  // and bytes of them
 	maxLine      = 72 << 20 // of a journal: a reply of 64 MiB, quoted
 	ackEvery     = 128      // entries that a guest may keep although they are stored
+
+	ackTimeout    = 10 * time.Second
+	resyncTimeout = 30 * time.Second
+	resyncPause   = time.Second // between two, which cost the host more than the guest
 )
 
 // A journal is being read: what a sandbox tells is stored, then passed on.
@@ -32,6 +36,7 @@ type journal struct {
 	client *http.Client
 	at     int64 // the last entry that is stored
 	acked  int64 // the last entry that the guest was told so of
+	synced time.Time
 }
 
 // A reading is a batch in the making.
@@ -46,7 +51,7 @@ type reading struct {
 func (j *journal) read(ctx context.Context, body io.Reader) error {
 	lines := bufio.NewReaderSize(body, 64<<10)
 	for {
-		r := &reading{Batch: db.Batch{SessionID: j.live.id, Generation: j.box.session.Generation, Journal: j.at}}
+		r := &reading{Batch: db.Batch{SessionID: j.live.id, Generation: j.box.session.Generation, After: j.at, Journal: j.at}}
 		for more := true; more; more = len(r.Events) < batchEntries && r.size < batchBytes && waits(lines) {
 			line, err := readLine(lines)
 			if err != nil {
@@ -94,7 +99,7 @@ func (j *journal) take(ctx context.Context, r *reading, line []byte) error {
 	if err := json.Unmarshal(line, &entry); err != nil {
 		return fmt.Errorf("%w: %w", errJournal, err)
 	}
-	if entry.N != r.Journal+max(1, int64(entry.Lost)) {
+	if entry.N != r.Journal+max(1, int64(entry.Lost)) || entry.N <= r.Journal {
 		return fmt.Errorf("%w: entry %d after %d", errJournal, entry.N, r.Journal)
 	}
 	r.Journal = entry.N
@@ -106,9 +111,9 @@ func (j *journal) take(ctx context.Context, r *reading, line []byte) error {
 		r.idle = true
 		r.Ends = append(r.Ends, j.outcome(entry.Turn))
 	case entry.Event != nil:
-		ev, event, ok, err := readEvent(entry.Event, deref(j.box.session.HarnessSessionID))
-		if err != nil || !ok {
-			return err
+		ev, event, ok := readEvent(entry.Event, deref(j.box.session.HarnessSessionID))
+		if !ok {
+			return nil
 		}
 		r.idle = r.idle || ev.Type == "session.idle"
 		r.Events = append(r.Events, event)
@@ -131,6 +136,9 @@ func (j *journal) outcome(t *sandbox.TurnResult) db.TurnEnd {
 		end.Error = oneLine("the harness could not be reached: " + t.Error)
 	case t.Status >= http.StatusBadRequest:
 		end.Error = oneLine((&statusError{status: t.Status, body: clipBytes(t.Body, 2<<10)}).Error())
+	case t.Error != "": // the answer was too large, or had to be dropped
+		end.Primed = true
+		end.Error = oneLine(t.Error)
 	default:
 		end.Primed = true
 		reply, err := parseReply(t.Body)
@@ -154,11 +162,9 @@ func (j *journal) store(ctx context.Context, r *reading) error {
 			return err
 		}
 	}
-	if r.idle {
-		var err error
-		if r.Messages, r.Removed, err = j.box.thread.flush(); err != nil {
-			return err
-		}
+	flush := r.idle || j.box.thread.heavy() || !l.busy()
+	if flush {
+		r.Messages, r.Removed = j.box.thread.flush()
 	}
 	last, err := e.cfg.Store.Append(ctx, r.Batch)
 	if err != nil {
@@ -166,8 +172,8 @@ func (j *journal) store(ctx context.Context, r *reading) error {
 		return err
 	}
 	j.at = r.Journal
-	if r.idle {
-		j.box.thread.flushed(len(r.Ends) > 0)
+	if flush {
+		j.box.thread.flushed()
 	}
 	l.hub.publish(numbered(r.Events, last))
 	if len(r.Ends) > 0 {
@@ -192,6 +198,8 @@ func numbered(events []db.NewEvent, last int64) []db.Event {
 
 // ack tells the guest what it may forget.
 func (j *journal) ack(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
 	_, err := call(ctx, j.client, http.MethodPost, "/journal?through="+strconv.FormatInt(j.at, 10), nil)
 	if err == nil {
 		j.acked = j.at
@@ -202,30 +210,20 @@ func (j *journal) ack(ctx context.Context) error {
 // resync adds to a batch, which lacks entries, events that bring its readers up to date:
 // each message of the harness's thread that is not known as it is now.
 func (j *journal) resync(ctx context.Context, r *reading) error {
-	hid := deref(j.box.session.HarnessSessionID)
+	sleep(ctx, resyncPause-time.Since(j.synced))
+	ctx, cancel := context.WithTimeout(ctx, resyncTimeout)
+	defer cancel()
 	answer, err := call(ctx, j.client, http.MethodGet, harnessPath(j.box.session, "/message"), nil)
 	if err != nil {
 		return err
 	}
+	j.synced = time.Now()
 	var list []struct {
 		Info  json.RawMessage   `json:"info"`
 		Parts []json.RawMessage `json:"parts"`
 	}
 	if err := json.Unmarshal(answer, &list); err != nil {
 		return fmt.Errorf("the harness's thread is no JSON array: %w", err)
-	}
-	add := func(kind, member string, value json.RawMessage) error {
-		id, err := encode(hid)
-		if err != nil {
-			return err
-		}
-		frame := json.RawMessage(`{"type":"` + kind + `","properties":{"sessionID":` + string(id) + `,"` + member + `":` + string(value) + `}}`)
-		ev, event, ok, err := readEvent(frame, hid)
-		if err != nil || !ok {
-			return err
-		}
-		r.Events = append(r.Events, event)
-		return j.box.thread.apply(ctx, ev)
 	}
 	for _, m := range list {
 		known, err := j.box.thread.knows(ctx, m.Info, m.Parts)
@@ -235,9 +233,9 @@ func (j *journal) resync(ctx context.Context, r *reading) error {
 		if known {
 			continue
 		}
-		err = add("message.updated", "info", m.Info)
+		err = j.tell(ctx, r, "message.updated", "info", m.Info)
 		for _, part := range m.Parts {
-			err = errors.Join(err, add("message.part.updated", "part", part))
+			err = errors.Join(err, j.tell(ctx, r, "message.part.updated", "part", part))
 		}
 		if err != nil {
 			return err
@@ -247,11 +245,34 @@ func (j *journal) resync(ctx context.Context, r *reading) error {
 	return nil
 }
 
+// tell adds an event to a batch that the harness did not send.
+func (j *journal) tell(ctx context.Context, r *reading, kind, member string, value json.RawMessage) error {
+	hid := deref(j.box.session.HarnessSessionID)
+	id, err := encode(hid)
+	if err != nil {
+		return err
+	}
+	frame := json.RawMessage(`{"type":"` + kind + `","properties":{"sessionID":` + string(id) + `,"` + member + `":` + string(value) + `}}`)
+	ev, event, ok := readEvent(frame, hid)
+	if !ok {
+		return nil
+	}
+	r.Events = append(r.Events, event)
+	return j.box.thread.apply(ctx, ev)
+}
+
+// busy reports whether a turn is carried out.
+func (l *live) busy() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.head != nil
+}
+
 // wasAborted reports whether a user has aborted the turn.
 func (l *live) wasAborted(seq int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.head != nil && l.head.seq == seq && l.head.aborted
+	return l.aborts[seq]
 }
 
 // aborted reports whether a reply says that its turn was aborted.

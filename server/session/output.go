@@ -47,6 +47,13 @@ func (o *output) take() (text string, dirty bool) {
 	return o.text, dirty
 }
 
+// keep notes that the text was not stored after all.
+func (o *output) keep() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.dirty = true
+}
+
 // set begins with what an earlier process stored, before anything was added.
 func (o *output) set(text string) {
 	o.mu.Lock()

@@ -279,7 +279,7 @@ func (p *pool) provision(w want) {
 		p.making--
 		p.mu.Unlock()
 		p.engine.cfg.Metrics.WarmProvisioned(err == nil, time.Since(began))
-		if err == nil {
+		if ignoreStale(err) == nil {
 			p.wake()
 		} else if ctx.Err() == nil {
 			p.engine.cfg.Log.WarnContext(ctx, "warm sandbox not made", "agent", w.agent.ID, "err", err)
@@ -290,12 +290,13 @@ func (p *pool) provision(w want) {
 	}
 }
 
-// make makes one sandbox for the pool. It has the name, and the labels, of the session
-// that will take it. On failure it leaves nothing behind.
+// make makes one sandbox for the pool. It has the labels of the session that will take it,
+// and a name that this session uses for no other. On failure it leaves nothing behind; the
+// error is db.ErrStale when it is not wanted any more.
 func (p *pool) make(ctx context.Context, w want) (err error) {
 	e := p.engine
-	spec := sandbox.Spec{Session: uuid.NewString(), Agent: w.agent.ID, Generation: 1, Image: w.image, Limits: e.cfg.Limits}
-	row := db.Sandbox{Name: spec.Name(), SessionID: spec.Session, AgentID: w.agent.ID, Generation: 1, WarmKey: &w.key}
+	spec := sandbox.Spec{Session: uuid.NewString(), Agent: w.agent.ID, Image: w.image, Limits: e.cfg.Limits}
+	row := db.Sandbox{Name: spec.Name(), SessionID: spec.Session, AgentID: w.agent.ID, WarmKey: &w.key}
 	if err := e.cfg.Store.PlanSandbox(ctx, row); err != nil {
 		return err
 	}
@@ -317,7 +318,12 @@ func (p *pool) make(ctx context.Context, w want) (err error) {
 		return err
 	}
 	box := &warmBox{row: row, conn: newConnection(spec.Session, id)}
-	client, _, err := e.connect(box.conn, raw)
+	defer func() {
+		if err != nil {
+			box.conn.close()
+		}
+	}()
+	client, err := e.connect(box.conn, raw)
 	if err != nil {
 		return err
 	}
@@ -331,8 +337,7 @@ func (p *pool) make(ctx context.Context, w want) (err error) {
 		p.mu.Lock()
 		delete(p.boxes, row.Name)
 		p.mu.Unlock()
-		box.conn.close()
-		return ignoreStale(err)
+		return err
 	}
 	return nil
 }

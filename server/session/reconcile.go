@@ -73,13 +73,11 @@ func (e *Engine) Recover(ctx context.Context) error {
 		switch {
 		case s.Status == db.StatusCreating:
 			err = e.resumeBringUp(ctx, s)
-		case frozen[deref(s.ContainerID)]:
-			l := e.adopt(s)
-			if err = l.gate.found(ctx); err == nil {
-				_, err = e.boxOf(l, s, nil)
-			}
 		default:
-			_, err = e.boxOf(e.adopt(s), s, nil)
+			var b *box
+			if b, err = e.boxOf(e.adopt(s), s, nil); err == nil && frozen[deref(s.ContainerID)] {
+				err = b.gate.found(ctx)
+			}
 		}
 		if err != nil {
 			return err
@@ -103,19 +101,11 @@ func (e *Engine) frozen(ctx context.Context) (map[string]bool, error) {
 // resumeBringUp begins the bring-up anew that an earlier process did not end. One that
 // needs variables which went with that process fails.
 func (e *Engine) resumeBringUp(ctx context.Context, s db.Session) error {
-	if len(s.EnvNames) > 0 && !e.knowsEnv(s.ID) {
+	if len(s.EnvNames) > 0 && s.Generation == 1 && !e.knowsEnv(s.ID) { // later, some of its history is worth more than the variables
 		return ignoreStale(e.cfg.Store.MarkFailed(ctx, s.ID, s.Generation, interrupted))
 	}
-	claimed, _, err := e.cfg.Store.ClaimSession(ctx, s.ID, db.Claim{
-		From: []string{db.StatusCreating}, Deadline: time.Now().Add(e.cfg.StartTimeout),
-	})
-	if err != nil {
-		return ignoreStale(err)
-	}
-	b := e.newBringUp(e.adopt(claimed), claimed)
-	_, err = e.cfg.Store.NextTurn(ctx, s.ID)
-	b.first = err == nil && s.Generation == 1
-	return e.begin(b)
+	_, err := e.claim(ctx, s, db.Claim{From: []string{db.StatusCreating}, Lost: s.Revivable}, nil)
+	return ignoreStale(err)
 }
 
 // knowsEnv reports whether this process has the per-session variables of a session.
@@ -163,7 +153,7 @@ func (e *Engine) reconcile(ctx context.Context) error {
 	}
 	errs := []error{
 		e.failOverdue(ctx, before), e.takeUpForsaken(ctx, before),
-		e.removeStrays(ctx, boxes), e.removeLeft(ctx), e.giveUpLost(ctx),
+		e.removeStrays(ctx, boxes), e.removeLeft(ctx), e.giveUpLost(ctx), e.sweep(ctx, before),
 	}
 	running := map[string]bool{}
 	for _, box := range boxes {
@@ -201,7 +191,7 @@ func (e *Engine) failOverdue(ctx context.Context, sessions []db.Session) error {
 		if err == nil {
 			e.cfg.Metrics.CreatingFailed()
 			e.cfg.Metrics.Died("creating_timeout")
-			err = e.bury(ctx, s.ID)
+			err = e.bury(ctx, s.ID, s.Generation)
 		}
 		errs = append(errs, ignoreStale(err))
 	}
@@ -305,7 +295,7 @@ func (e *Engine) giveUpLost(ctx context.Context) error {
 	for _, s := range lost {
 		err := e.cfg.Store.GiveUp(ctx, s.ID, s.Generation)
 		if err == nil {
-			err = e.bury(ctx, s.ID)
+			err = e.bury(ctx, s.ID, s.Generation)
 		}
 		errs = append(errs, ignoreStale(err))
 	}

@@ -35,11 +35,11 @@ func (e *Engine) lost(ctx context.Context, l *live, s db.Session, cause error) e
 	}
 	l.dropBox(s.Generation)
 	l.turnsChanged()
-	err = e.saveOutput(ctx, l)
+	errs := []error{e.saveOutput(ctx, l), e.settle(ctx, s.ID)}
 	if !exists {
-		err = errors.Join(err, e.removeSandboxes(ctx, s.ID, s.Generation))
+		errs = append(errs, e.removeSandboxes(ctx, s.ID, s.Generation, ""))
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 const (
@@ -60,37 +60,66 @@ func (e *Engine) fate(ctx context.Context, s db.Session) (reason string, exists 
 	}
 }
 
-// dropBox gives up the box of a generation, if it is still in use.
+// dropBox gives up the box of a generation, or of an earlier one.
 func (l *live) dropBox(generation int64) {
 	l.mu.Lock()
 	b := l.box
-	if b == nil || b.session.Generation != generation {
+	if b == nil || b.session.Generation > generation {
 		l.mu.Unlock()
 		return
 	}
 	l.box = nil
 	l.mu.Unlock()
 	b.close()
-	l.gate.reset()
+}
+
+// claim makes a session creating again, and begins to bring it up. The error is
+// db.ErrStale when somebody else does, or the session is not as c wants it.
+func (e *Engine) claim(ctx context.Context, s db.Session, c db.Claim, env map[string]string) (*bringUp, error) { //nolint:contextcheck // a bring-up outlives the request that asked for it
+	c.Deadline = time.Now().Add(e.cfg.StartTimeout)
+	l := e.hold(s)
+	claimed, err := e.cfg.Store.ClaimSession(ctx, s.ID, c)
+	if err != nil {
+		l.step.Unlock()
+		e.letGo(ctx, l)
+		return nil, err
+	}
+	defer l.step.Unlock()
+	if env != nil {
+		l.setEnv(env)
+	}
+	l.turnsChanged()
+	l.dropBox(s.Generation)
+	b := e.newBringUp(l, claimed)
+	return b, e.begin(b)
 }
 
 // revive brings a session back whose sandbox was lost, and waits until it is ready. The
 // error is an ErrHarness that says why it could not.
-func (e *Engine) revive(ctx context.Context, l *live, s db.Session) error {
-	claimed, container, err := e.cfg.Store.ClaimSession(ctx, s.ID, db.Claim{
-		From: []string{db.StatusDead}, Lost: true, Deadline: time.Now().Add(e.cfg.StartTimeout),
-	})
-	if errors.Is(err, db.ErrStale) {
-		return nil // somebody else does, or it was stopped: the caller looks again
-	} else if err != nil {
-		return err
-	}
-	b := e.newBringUp(l, claimed)
-	b.old, b.lost = deref(container), true
-	if err := e.begin(b); err != nil {
-		return err
+func (e *Engine) revive(ctx context.Context, s db.Session) error {
+	b, err := e.claim(ctx, s, db.Claim{From: []string{db.StatusDead}, Lost: true}, nil)
+	if err != nil {
+		return ignoreStale(err) // somebody else does, or it was stopped: the caller looks again
 	}
 	return e.awaitBringUp(ctx, b)
+}
+
+// settle stores what the log of a session tells of its thread and the store lacks, when
+// nobody appends to it any more: the last turn may have broken off.
+func (e *Engine) settle(ctx context.Context, id string) error {
+	after, err := e.unsettled(ctx, id)
+	if err != nil {
+		return err
+	}
+	thread := newThread(e.cfg.Store, id)
+	if err := thread.rebuild(ctx, after); err != nil {
+		return err
+	}
+	messages, removed := thread.flush()
+	if len(messages)+len(removed) == 0 {
+		return nil
+	}
+	return ignoreStale(e.cfg.Store.SaveThread(ctx, id, messages, removed))
 }
 
 // awaitReady waits until a session that is creating is so no more.
@@ -98,18 +127,17 @@ func (e *Engine) awaitReady(ctx context.Context, l *live) error {
 	l.mu.Lock()
 	b := l.bringUp
 	l.mu.Unlock()
-	if b != nil {
-		return ignoreFailure(e.awaitBringUp(ctx, b)) // the caller looks again
+	if b == nil {
+		sleep(ctx, usablePause) // it is about to be known, or just has ended
+		return ctx.Err()
 	}
-	sleep(ctx, 20*time.Millisecond) // it is about to be known
-	return ctx.Err()
-}
-
-func ignoreFailure(err error) error {
-	if errors.Is(err, ErrHarness) {
-		return nil
+	err := e.awaitBringUp(ctx, b)
+	select {
+	case <-b.done:
+		return nil // the caller looks again
+	default:
+		return err
 	}
-	return err
 }
 
 // awaitBringUp waits for a bring-up and returns why it failed, as an ErrHarness.
@@ -141,37 +169,34 @@ func (e *Engine) Restart(ctx context.Context, id string, env map[string]string) 
 	if s.Status == db.StatusCreating {
 		return db.Session{}, ErrCreating
 	}
-	l := e.adopt(s)
+	c := db.Claim{From: []string{db.StatusReady, db.StatusFailed, db.StatusDead}, EnvNames: slices.Sorted(maps.Keys(env))}
 	if env == nil {
-		env = e.recallEnv(ctx, l, s)
+		env = e.recallEnv(ctx, s)
 	}
-	claimed, _, err := e.cfg.Store.ClaimSession(ctx, id, db.Claim{
-		From: []string{db.StatusReady, db.StatusFailed, db.StatusDead}, Deadline: time.Now().Add(e.cfg.StartTimeout),
-	})
+	b, err := e.claim(ctx, s, c, env)
 	if errors.Is(err, db.ErrStale) {
 		return db.Session{}, ErrCreating
 	} else if err != nil {
 		return db.Session{}, err
 	}
-	l = e.adopt(s) // it may have been forgotten meanwhile
-	l.setEnv(env)
-	l.turnsChanged()
-	l.dropBox(s.Generation)
-	b := e.newBringUp(l, claimed)
-	if err := e.begin(b); err != nil {
-		return db.Session{}, err
+	select {
+	case <-b.done:
+	case <-ctx.Done():
+		return db.Session{}, ctx.Err()
 	}
-	if err := e.awaitBringUp(ctx, b); err != nil {
-		if ctx.Err() != nil {
-			return db.Session{}, err
-		}
-		return db.Session{}, fmt.Errorf("%w: %w", ErrRestart, b.reason())
+	switch {
+	case errors.Is(b.err, ErrStopping):
+		return db.Session{}, ErrStopping
+	case b.err != nil:
+		return db.Session{}, fmt.Errorf("%w: %s", ErrRestart, oneLine(b.err.Error()))
 	}
 	return e.cfg.Store.Session(ctx, id)
 }
 
-// recallEnv returns the per-session variables of a session, as far as they can be had.
-func (e *Engine) recallEnv(ctx context.Context, l *live, s db.Session) map[string]string {
+// recallEnv returns the per-session variables of a session, as far as they can be had:
+// from this process, else from its sandbox.
+func (e *Engine) recallEnv(ctx context.Context, s db.Session) map[string]string {
+	l := e.adopt(s)
 	l.mu.Lock()
 	env := l.env
 	l.mu.Unlock()
@@ -179,25 +204,30 @@ func (e *Engine) recallEnv(ctx context.Context, l *live, s db.Session) map[strin
 		return env
 	}
 	a, err := e.enter(ctx, l, s)
-	if err != nil {
-		return nil
+	if err == nil {
+		defer a.release()
+		env, err = bootedEnv(ctx, a.client, s.EnvNames)
 	}
-	defer a.release()
-	return bootedEnv(ctx, a.client, s.EnvNames)
+	if err != nil { // the session will have a warning
+		e.cfg.Log.WarnContext(ctx, "the session's own env_vars are lost", "session", s.ID, "err", err)
+	}
+	return env
 }
 
 // learnEnv asks a sandbox for the per-session variables that an earlier process gave it.
 // They are nowhere else.
-func (e *Engine) learnEnv(ctx context.Context, l *live, b *box, client *http.Client) {
+func (e *Engine) learnEnv(ctx context.Context, l *live, b *box, client *http.Client) error {
 	l.mu.Lock()
 	known := l.env != nil || len(b.session.EnvNames) == 0
 	l.mu.Unlock()
 	if known {
-		return
+		return nil
 	}
-	if env := bootedEnv(ctx, client, b.session.EnvNames); env != nil {
+	env, err := bootedEnv(ctx, client, b.session.EnvNames)
+	if err == nil {
 		l.setEnv(env)
 	}
+	return err
 }
 
 func (l *live) setEnv(env map[string]string) {
@@ -206,20 +236,18 @@ func (l *live) setEnv(env map[string]string) {
 	l.env = env
 }
 
-// bootedEnv returns the named variables of what a sandbox was last booted with; nil when
-// it does not tell.
-func bootedEnv(ctx context.Context, client *http.Client, names []string) map[string]string {
+// bootedEnv returns the named variables of what a sandbox was last booted with.
+func bootedEnv(ctx context.Context, client *http.Client, names []string) (map[string]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
+	defer cancel()
 	answer, err := call(ctx, client, http.MethodGet, "/boot", nil)
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	var boot sandbox.Boot
-	if json.Unmarshal(answer, &boot) != nil {
-		return nil
+	boot := sandbox.Boot{Env: map[string]string{}}
+	if err := json.Unmarshal(answer, &boot); err != nil {
+		return nil, fmt.Errorf("the guest's boot is no JSON: %w", err)
 	}
 	maps.DeleteFunc(boot.Env, func(name, _ string) bool { return !slices.Contains(names, name) })
-	if len(boot.Env) == 0 {
-		return nil
-	}
-	return boot.Env
+	return boot.Env, nil
 }

@@ -26,8 +26,8 @@ func (e *Engine) deliver(ctx context.Context, l *live, t db.Turn, whole []json.R
 	if t.Lossy && whole == nil {
 		return errors.New("lap was restarted before the message was sent, and its images are not stored: send it again")
 	}
-	for {
-		a, err := e.usable(ctx, l)
+	for pause := sendPause; ; pause = min(2*pause, sendPauseMax) {
+		a, err := e.usable(ctx, l.id)
 		if err != nil {
 			return err
 		}
@@ -36,7 +36,7 @@ func (e *Engine) deliver(ctx context.Context, l *live, t db.Turn, whole []json.R
 		if !errors.Is(err, errUnsent) {
 			return err
 		}
-		sleep(ctx, sendPause)
+		sleep(ctx, pause)
 	}
 }
 
@@ -47,7 +47,7 @@ var errUnsent = errors.New("the turn was not sent")
 func (e *Engine) sendTurn(ctx context.Context, a *access, t db.Turn, whole []json.RawMessage) error {
 	sending, err := e.cfg.Store.SendTurn(ctx, t.SessionID, a.session.Generation, t.Seq)
 	if errors.Is(err, db.ErrStale) { // the sandbox was replaced meanwhile, or the turn is over
-		if now, err := e.cfg.Store.Turn(ctx, t.SessionID, t.Seq); err != nil || !now.Open() {
+		if now, err := e.cfg.Store.Turn(ctx, t.SessionID, t.Seq); err != nil || now.Status != db.TurnQueued {
 			return err
 		}
 		return errUnsent
@@ -61,62 +61,87 @@ func (e *Engine) sendTurn(ctx context.Context, a *access, t db.Turn, whole []jso
 	}
 	turn := sandbox.Turn{ID: strconv.FormatInt(t.Seq, 10), Path: sessionPath(a.session, "/message"), Body: body}
 	arrived, err := postTurn(ctx, a.client, turn)
-	if err == nil {
-		return nil
+	switch {
+	case err == nil || refused(err):
+		return err
+	case arrived:
+		return e.insist(ctx, a, turn)
 	}
-	if !arrived && ctx.Err() == nil {
-		return errors.Join(errUnsent, e.cfg.Store.UnsendTurn(ctx, t.SessionID, t.Seq))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	if err := ignoreStale(e.cfg.Store.UnsendTurn(ctx, t.SessionID, t.Seq)); err != nil {
+		return err
 	}
-	return e.insist(ctx, a, turn, err)
+	return errUnsent
+}
+
+// refused reports whether err is an answer of the guest's, which is final.
+func refused(err error) bool {
+	var answer *statusError
+	return errors.As(err, &answer)
 }
 
 // insist hands a turn that may have arrived to the guest again and again, which takes it
 // once, until it says so, or is no more.
-func (e *Engine) insist(ctx context.Context, a *access, turn sandbox.Turn, err error) error {
-	for err != nil {
-		var refused *statusError
-		if errors.As(err, &refused) {
-			return err
-		}
-		sleep(ctx, sendPause)
+func (e *Engine) insist(ctx context.Context, a *access, turn sandbox.Turn) error {
+	for pause := sendPause; ; pause = min(2*pause, sendPauseMax) {
+		sleep(ctx, pause)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		client, failed := e.reach(ctx, a.box)
-		if errors.Is(failed, sandbox.ErrGone) {
-			return e.lost(ctx, a.live, a.session, failed) // which interrupts the turn
+		client, err := e.reachAwake(ctx, a.box)
+		if errors.Is(err, sandbox.ErrGone) {
+			return e.lost(ctx, a.live, a.session, err) // which interrupts the turn
 		}
-		if err = failed; err == nil {
+		if err == nil {
 			_, err = postTurn(ctx, client, turn)
 		}
+		if err == nil || refused(err) || errors.Is(err, errReplaced) { // then the turn is interrupted already
+			return ignoreReplaced(err)
+		}
 	}
-	return nil
 }
 
-// resume makes sure that the journal is followed which will tell how a turn ended.
+// resume makes sure that the journal is followed which will tell how a turn ended. It
+// goes on trying as long as the turn has time: its harness may be at work.
 func (e *Engine) resume(ctx context.Context, l *live, t db.Turn) error {
-	s, err := e.cfg.Store.Session(ctx, t.SessionID)
+	for pause := sendPause; ; pause = min(2*pause, sendPauseMax) {
+		s, err := e.cfg.Store.Session(ctx, t.SessionID)
+		if err != nil {
+			return err
+		}
+		if s.Status != db.StatusReady || deref(s.HarnessSessionID) != deref(t.HarnessSessionID) {
+			return ignoreStale(e.cfg.Store.EndTurn(ctx, t.SessionID, t.Seq, db.TurnInterrupted, "the sandbox was lost while the agent was working"))
+		}
+		a, err := e.enter(ctx, l, s)
+		switch {
+		case err == nil:
+			err = e.resend(ctx, a, t)
+			a.release()
+			return err
+		case errors.Is(err, sandbox.ErrGone):
+			return e.lost(ctx, l, s, err)
+		}
+		sleep(ctx, pause)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// resend hands a turn to the guest that an earlier process may not have come to hand over.
+// The guest takes a turn once; one whose images were left out is then refused by its
+// harness.
+func (e *Engine) resend(ctx context.Context, a *access, t db.Turn) error {
+	body, err := e.turnBody(ctx, a.session, t, nil, db.Sending{Primed: a.session.Primed})
 	if err != nil {
 		return err
 	}
-	if s.Status != db.StatusReady || s.HarnessSessionID == nil || deref(s.HarnessSessionID) != deref(t.HarnessSessionID) {
-		return ignoreStale(e.cfg.Store.EndTurn(ctx, t.SessionID, t.Seq, db.TurnInterrupted, "the sandbox was lost while the agent was working"))
-	}
-	a, err := e.enter(ctx, l, s)
-	if errors.Is(err, sandbox.ErrGone) {
-		return e.lost(ctx, l, s, err)
-	} else if err != nil {
+	turn := sandbox.Turn{ID: strconv.FormatInt(t.Seq, 10), Path: sessionPath(a.session, "/message"), Body: body}
+	if _, err = postTurn(ctx, a.client, turn); err == nil || refused(err) {
 		return err
 	}
-	defer a.release()
-	// What was sent by a process that ended in the middle may not have arrived. The guest
-	// takes a turn once; one whose images were left out is then refused by its harness.
-	body, err := e.turnBody(ctx, s, t, nil, db.Sending{Primed: s.Primed})
-	if err != nil {
-		return err
-	}
-	_, err = postTurn(ctx, a.client, sandbox.Turn{ID: strconv.FormatInt(t.Seq, 10), Path: sessionPath(s, "/message"), Body: body})
-	return err
+	return e.insist(ctx, a, turn)
 }
 
 // postTurn hands a turn to a guest. arrived is false when nothing of it has left: the

@@ -25,13 +25,24 @@ type thread struct {
 	order   []string   // ids of messages in the order in which they came
 	byID    map[string]*draft
 	removed []string
+	size    int // bytes of what came since it was empty
 	stored  int // how often the store has taken messages over
 }
+
+// What a thread holds before it goes to the store, and what it takes of one message; the
+// log has all.
+const (
+	heavyDrafts = 1024
+	heavyBytes  = 32 << 20
+	maxDraft    = maxReply
+	maxParts    = 10_000
+)
 
 // A draft is a message that events tell of.
 type draft struct {
 	info  json.RawMessage
 	parts []*draftPart
+	size  int  // bytes of parts
 	dirty bool // the store has another
 }
 
@@ -64,6 +75,7 @@ func (t *thread) apply(ctx context.Context, ev telling) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p := ev.Properties
+	t.size += len(p.Info) + len(p.Part) + len(p.Delta)
 	switch ev.Type {
 	case "message.updated":
 		id := field(p.Info, "id")
@@ -79,14 +91,15 @@ func (t *thread) apply(ctx context.Context, ev telling) error {
 		}
 		return err
 	case "message.part.delta":
-		if d := t.byID[p.MessageID]; d != nil {
+		d, err := t.draft(ctx, p.MessageID)
+		if d != nil {
 			d.grow(p.PartID, p.Field, p.Delta)
 		}
+		return err
 	case "message.part.removed":
 		d, err := t.draft(ctx, p.MessageID)
 		if d != nil {
-			d.parts = slices.DeleteFunc(d.parts, func(q *draftPart) bool { return q.id == p.PartID })
-			d.dirty = true
+			d.remove(p.PartID)
 		}
 		return err
 	case "message.removed":
@@ -129,80 +142,106 @@ func (d *draft) load(body json.RawMessage) error {
 	}
 	d.info = m.Info
 	for _, raw := range m.Parts {
+		d.size += len(raw)
 		d.parts = append(d.parts, &draftPart{id: field(raw, "id"), raw: raw})
 	}
 	return nil
 }
 
-// put replaces the part with the id, or adds it.
-func (d *draft) put(id string, raw json.RawMessage) {
-	d.dirty = true
+func (d *draft) part(id string) *draftPart {
 	for _, p := range d.parts {
 		if p.id == id {
-			p.raw, p.grown = raw, nil
-			return
+			return p
 		}
 	}
-	d.parts = append(d.parts, &draftPart{id: id, raw: raw})
+	return nil
+}
+
+// put replaces the part with the id, or adds it. What is too much is left out.
+func (d *draft) put(id string, raw json.RawMessage) {
+	p := d.part(id)
+	if p == nil && len(d.parts) < maxParts {
+		p = &draftPart{id: id}
+		d.parts = append(d.parts, p)
+	}
+	if p == nil || d.size-p.size()+len(raw) > maxDraft {
+		return
+	}
+	d.size += len(raw) - p.size()
+	p.raw, p.grown, d.dirty = raw, nil, true
 }
 
 // grow adds to a field of a part. The whole part will come when it is complete.
 func (d *draft) grow(id, field, delta string) {
-	for _, p := range d.parts {
-		if p.id != id {
-			continue
-		}
-		if p.grown == nil {
-			p.grown = map[string]*strings.Builder{}
-		}
-		if p.grown[field] == nil {
-			p.grown[field] = &strings.Builder{}
-		}
-		p.grown[field].WriteString(delta)
+	p := d.part(id)
+	if p == nil || d.size+len(delta) > maxDraft {
+		return
+	}
+	if p.grown == nil {
+		p.grown = map[string]*strings.Builder{}
+	}
+	if p.grown[field] == nil {
+		p.grown[field] = &strings.Builder{}
+	}
+	p.grown[field].WriteString(delta)
+	d.size, d.dirty = d.size+len(delta), true
+}
+
+func (d *draft) remove(id string) {
+	if p := d.part(id); p != nil {
+		d.size, d.dirty = d.size-p.size(), true
+		d.parts = slices.DeleteFunc(d.parts, func(q *draftPart) bool { return q == p })
 	}
 }
 
 // body is the message as it is now; nil while nothing but parts is known.
-func (d *draft) body() (json.RawMessage, error) {
+func (d *draft) body() json.RawMessage {
 	if d.info == nil {
-		return nil, nil
+		return nil
 	}
 	parts := make([]json.RawMessage, 0, len(d.parts))
 	for _, p := range d.parts {
-		raw, err := p.whole()
-		if err != nil {
-			return nil, err
+		if raw := p.whole(); raw != nil {
+			parts = append(parts, raw)
 		}
-		parts = append(parts, raw)
 	}
-	return encode(struct {
+	return mustEncode(struct {
 		Info  json.RawMessage   `json:"info"`
 		Parts []json.RawMessage `json:"parts"`
 	}{d.info, parts})
 }
 
-func (p *draftPart) whole() (json.RawMessage, error) {
-	if len(p.grown) == 0 {
-		return p.raw, nil
+func (p *draftPart) size() int {
+	n := len(p.raw)
+	for _, more := range p.grown {
+		n += more.Len()
 	}
+	return n
+}
+
+// whole is the part as it is now. What grew in something that is no text, or no object, is
+// left out: the whole part will tell.
+func (p *draftPart) whole() json.RawMessage {
 	var members map[string]json.RawMessage
-	if err := json.Unmarshal(p.raw, &members); err != nil || members == nil {
-		return p.raw, err
+	if len(p.grown) == 0 || json.Unmarshal(p.raw, &members) != nil || members == nil {
+		return p.raw
 	}
 	for name, more := range p.grown {
 		var text string
-		if before, ok := members[name]; ok {
-			if err := json.Unmarshal(before, &text); err != nil {
-				continue // not a text: the whole part will tell
-			}
+		if before, ok := members[name]; !ok || json.Unmarshal(before, &text) == nil {
+			members[name] = mustEncode(text + more.String())
 		}
-		raw, err := encode(text + more.String())
-		if err != nil {
-			return nil, err
-		}
-		members[name] = raw
 	}
-	return encode(members)
+	return mustEncode(members)
+}
+
+// mustEncode is encode of what came out of valid JSON.
+func mustEncode(v any) json.RawMessage {
+	b, err := encode(v)
+	if err != nil {
+		panic(err)
+	}
+	return b
 }
 
 // knows reports whether a message of the harness's own thread is known as it is there.
@@ -226,62 +265,72 @@ func (t *thread) knows(ctx context.Context, info json.RawMessage, parts []json.R
 
 // flush returns what the store lacks of the messages. The caller stores it and calls
 // flushed.
-func (t *thread) flush() (messages []db.Message, removed []string, err error) {
+func (t *thread) flush() (messages []db.Message, removed []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, id := range t.order {
-		d := t.byID[id]
-		if !d.dirty {
-			continue
-		}
-		body, err := d.body()
-		if err != nil {
-			return nil, nil, err
-		}
-		if body != nil {
-			messages = append(messages, db.Message{ID: id, Body: body})
-			d.dirty = false
+		if d := t.byID[id]; d.dirty {
+			if body := d.body(); body != nil {
+				messages = append(messages, db.Message{ID: id, Body: body})
+			}
 		}
 	}
-	removed, t.removed = t.removed, nil
-	return messages, removed, nil
+	return messages, t.removed
 }
 
-// flushed notes that what flush returned is stored. With over, the turn that the
-// messages belong to has ended, and the thread begins anew.
-func (t *thread) flushed(over bool) {
+// flushed notes that what flush returned is stored, so that the thread begins anew: what
+// comes for a message that is stored changes that one. A message of which only parts are
+// known stays.
+func (t *thread) flushed() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.stored++
-	if over {
-		t.clear()
+	before, waiting := t.order, t.byID
+	t.clear()
+	for _, id := range before {
+		if d := waiting[id]; d.info == nil && len(d.parts) > 0 && len(t.order) < heavyDrafts/2 && t.size+d.size < heavyBytes/2 {
+			t.order, t.byID[id] = append(t.order, id), d
+			t.size += d.size
+		}
 	}
 }
 
 // clear forgets all messages. t.mu is held.
-func (t *thread) clear() { t.order, t.byID, t.removed = nil, map[string]*draft{}, nil }
+func (t *thread) clear() { t.order, t.byID, t.removed, t.size = nil, map[string]*draft{}, nil, 0 }
+
+// heavy reports whether the thread holds so much that it must go to the store now.
+func (t *thread) heavy() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.order)+len(t.removed) > heavyDrafts || t.size > heavyBytes
+}
 
 // rebuild puts the thread together anew from the events in the store after the given one.
 func (t *thread) rebuild(ctx context.Context, after int64) error {
-	t.mu.Lock()
-	t.clear()
-	t.mu.Unlock()
+	fresh := newThread(t.store, t.id)
 	for {
 		events, err := t.store.Events(ctx, t.id, after, feedPage)
-		if err != nil || len(events) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(events) == 0 {
+			break
 		}
 		for _, e := range events {
 			var ev telling
 			if err := json.Unmarshal(e.Body, &ev); err != nil {
 				return fmt.Errorf("event %d: %w", e.Seq, err)
 			}
-			if err := t.apply(ctx, ev); err != nil {
+			if err := fresh.apply(ctx, ev); err != nil {
 				return err
 			}
 		}
 		after = events[len(events)-1].Seq
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.order, t.byID, t.removed, t.size = fresh.order, fresh.byID, fresh.removed, fresh.size
+	return nil
 }
 
 // messages returns the stored messages, with those that are being written in their
@@ -295,9 +344,9 @@ func (t *thread) messages(ctx context.Context) ([]db.Message, error) {
 		}
 		t.mu.Lock()
 		if t.stored == before { // else some may have gone from here to there meanwhile
-			all, err = t.merge(all)
+			all = t.merge(all)
 			t.mu.Unlock()
-			return all, err
+			return all, nil
 		}
 		t.mu.Unlock()
 	}
@@ -310,23 +359,20 @@ func (t *thread) version() int {
 }
 
 // merge puts the messages that are being written into a list of stored ones. t.mu is held.
-func (t *thread) merge(all []db.Message) ([]db.Message, error) {
+func (t *thread) merge(all []db.Message) []db.Message {
 	at := make(map[string]int, len(all))
 	for i, m := range all {
 		at[m.ID] = i
 	}
 	for _, id := range t.order {
-		body, err := t.byID[id].body()
-		if err != nil {
-			return nil, err
-		}
+		body := t.byID[id].body()
 		if i, ok := at[id]; ok && body != nil {
 			all[i].Body = body
 		} else if body != nil {
 			all = append(all, db.Message{ID: id, Body: body})
 		}
 	}
-	return all, nil
+	return all
 }
 
 // Messages returns the thread of a session, oldest first, with what is being written

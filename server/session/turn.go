@@ -30,13 +30,15 @@ func (e *Engine) Begin(ctx context.Context, id string, in Turn) (*Pending, error
 		return nil, err
 	}
 	row.Request, row.Once = in.Request, in.Once
-	l := e.takes(s)
-	l.mu.Lock() // so that the worker finds the whole parts of every turn it finds
+	l := e.hold(s)
 	t, again, err := e.cfg.Store.AddTurn(ctx, id, row)
 	if err == nil && !again && row.Lossy {
-		l.whole[t.Seq] = in.Parts
+		l.keepWhole(t.Seq, in.Parts)
 	}
-	l.mu.Unlock()
+	l.step.Unlock()
+	if err != nil || !t.Open() {
+		e.letGo(ctx, l) // it may be over, and was asked for a turn that it had
+	}
 	switch {
 	case errors.Is(err, db.ErrStale):
 		return nil, ErrNotReady
@@ -49,13 +51,19 @@ func (e *Engine) Begin(ctx context.Context, id string, in Turn) (*Pending, error
 	return &Pending{engine: e, live: l, seq: t.Seq}, nil
 }
 
-// takes returns the live that a turn of a session goes to. Of a session that is over this
-// process keeps none: it can only be asked for a turn that it had.
-func (e *Engine) takes(s db.Session) *live {
-	if e.over(s) {
-		return newLive(s)
-	}
-	return e.adopt(s)
+// keepWhole keeps the parts of a turn for the worker that will send it.
+func (l *live) keepWhole(seq int64, parts []json.RawMessage) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.whole[seq] = parts
+}
+
+// forgetTurn drops what is kept of a turn, as it is over.
+func (l *live) forgetTurn(seq int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.whole, seq)
+	delete(l.aborts, seq)
 }
 
 // newTurn is a user turn as it is stored.
@@ -113,15 +121,39 @@ func (p *Pending) await(ctx context.Context, enough func(db.Turn) bool) (db.Turn
 		if err != nil || !t.Open() || enough(t) {
 			return t, err
 		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return db.Turn{}, ctx.Err()
-		case <-p.engine.ctx.Done():
-			return db.Turn{}, ErrStopping
+		if err := p.wait(ctx, changed, t); err != nil {
+			return db.Turn{}, err
 		}
 	}
 }
+
+// wait waits until a turn may have changed. One whose time runs out in the queue, behind
+// another that has more, is ended here.
+func (p *Pending) wait(ctx context.Context, changed <-chan struct{}, t db.Turn) error {
+	var late <-chan time.Time
+	if t.Status == db.TurnQueued {
+		timer := time.NewTimer(time.Until(t.DeadlineAt))
+		defer timer.Stop()
+		late = timer.C
+	}
+	select {
+	case <-changed:
+		return nil
+	case <-late:
+		err := p.engine.cfg.Store.CancelTurn(ctx, t.SessionID, t.Seq, p.engine.lateReason())
+		if err == nil {
+			p.live.forgetTurn(t.Seq)
+		}
+		p.live.turnsChanged()
+		return ignoreStale(err)
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-p.engine.ctx.Done():
+		return ErrStopping
+	}
+}
+
+func (e *Engine) lateReason() string { return fmt.Sprintf("no reply within %s", e.cfg.TurnTimeout) }
 
 // Message is Begin and Reply.
 func (e *Engine) Message(ctx context.Context, id string, parts []json.RawMessage) (json.RawMessage, error) {
@@ -132,37 +164,66 @@ func (e *Engine) Message(ctx context.Context, id string, parts []json.RawMessage
 	return p.Reply(ctx)
 }
 
-// Abort ends the turn that a session carries out. That there is none is no error. Errors:
-// db.ErrNotFound, ErrNotReady, ErrHarness.
+// Abort ends the turn that a session carries out, also while it waits for a sandbox to
+// come back. That there is none is no error. Errors: db.ErrNotFound, ErrNotReady,
+// ErrHarness.
 func (e *Engine) Abort(ctx context.Context, id string) error {
 	s, err := e.cfg.Store.Session(ctx, id)
 	if err != nil {
 		return err
 	}
-	if s.Status != db.StatusReady {
-		return ErrNotReady
-	}
-	l := e.adopt(s)
 	t, err := e.cfg.Store.NextTurn(ctx, id)
-	if errors.Is(err, db.ErrNotFound) {
+	switch {
+	case s.Status != db.StatusReady && (err != nil || s.Status == db.StatusCreating && s.Generation == 1 || e.over(s)):
+		return ErrNotReady
+	case errors.Is(err, db.ErrNotFound):
 		return nil
-	} else if err != nil {
+	case err != nil:
 		return err
 	}
-	l.mu.Lock()
-	if l.head != nil && l.head.seq == t.Seq {
-		l.head.aborted = true
-		if t.Status == db.TurnQueued {
-			l.head.cancel(errAborted)
+	l := e.adopt(s)
+	head := l.abort(t.Seq)
+	if t.Status == db.TurnQueued {
+		err := e.cfg.Store.CancelTurn(ctx, id, t.Seq, errAborted.Error())
+		if !errors.Is(err, db.ErrStale) {
+			if head != nil {
+				head.cancel(errAborted)
+			}
+			l.forgetTurn(t.Seq)
+			l.turnsChanged()
+			return err
 		}
 	}
-	l.mu.Unlock()
-	if t.Status == db.TurnQueued {
-		err := e.cfg.Store.EndTurn(ctx, id, t.Seq, db.TurnFailed, errAborted.Error())
-		l.turnsChanged()
-		if !errors.Is(err, db.ErrStale) {
-			return err
-		} // it was sent meanwhile
+	if head != nil { // the harness cannot abort what is still on its way to it
+		select {
+		case <-head.taken:
+		case <-time.After(abortTimeout):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return e.abortTurn(ctx, l)
+}
+
+// abort notes that a turn was aborted. It returns its heading, nil when nobody carries it.
+func (l *live) abort(seq int64) *heading {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.aborts[seq] = true
+	if l.head != nil && l.head.seq == seq {
+		return l.head
+	}
+	return nil
+}
+
+// abortTurn makes the harness of a session end what it is doing.
+func (e *Engine) abortTurn(ctx context.Context, l *live) error {
+	s, err := e.cfg.Store.Session(ctx, l.id)
+	if err != nil {
+		return err
+	}
+	if s.Status != db.StatusReady { // its harness is gone, and the turn with it
+		return nil
 	}
 	a, err := e.enter(ctx, l, s)
 	if err != nil {

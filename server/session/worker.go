@@ -2,24 +2,25 @@ package session
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 
 	"lap/db"
 )
 
 const (
-	// settle bounds the writes that end a turn whose own time is over.
-	settle = 10 * time.Second
+	// settleTimeout bounds what ends a turn whose own time is over.
+	settleTimeout = 10 * time.Second
 	// abortTimeout bounds how long a harness may take to end a turn.
 	abortTimeout = 5 * time.Second
 	// turnAccept bounds how long a guest may take to accept a turn.
 	turnAccept = 30 * time.Second
 	// beat is how often a session with a running turn is noted as active.
 	beat = 15 * time.Second
-	// sendPause is how long to wait before a turn is handed to a guest again.
-	sendPause = 100 * time.Millisecond
+	// sendPause and sendPauseMax are how long to wait before a turn is handed to a guest again.
+	sendPause    = 50 * time.Millisecond
+	sendPauseMax = 5 * time.Second
 )
 
 // work makes sure that the open turns of a session are carried out. False means that lap
@@ -47,7 +48,7 @@ func (e *Engine) carryAll(ctx context.Context, l *live) {
 		}
 		for ctx.Err() == nil {
 			t, err := e.cfg.Store.NextTurn(ctx, l.id)
-			if errors.Is(err, db.ErrNotFound) {
+			if errors.Is(err, db.ErrNotFound) || l.forgotten() { // then it belongs to another live
 				break
 			}
 			if err == nil {
@@ -68,58 +69,77 @@ func (e *Engine) carry(ctx context.Context, l *live, t db.Turn) error {
 	defer cancel()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	l.mu.Lock()
-	l.head = &heading{seq: t.Seq, cancel: stop}
-	whole := l.whole[t.Seq]
-	l.mu.Unlock()
-	defer func() {
-		l.mu.Lock()
-		l.head = nil
-		delete(l.whole, t.Seq)
-		l.mu.Unlock()
-	}()
-	defer l.turnsChanged()
+	head := &heading{seq: t.Seq, cancel: stop, taken: make(chan struct{})}
+	whole := l.lead(head)
+	defer l.unlead()
 	err := e.deliver(ctx, l, t, whole)
+	head.settled()
 	if err == nil {
 		err = e.awaitEnd(ctx, l, t.Seq)
 	}
-	if err == nil || e.ctx.Err() != nil { // a turn that lap does not wait for goes on in its sandbox
+	if e.ctx.Err() != nil { // a turn that lap does not wait for goes on in its sandbox
 		return nil
-	}
-	return e.giveUp(ctx, l, t.Seq, err)
-}
-
-// giveUp ends a turn that could not be carried out, or not in time.
-func (e *Engine) giveUp(ctx context.Context, l *live, seq int64, cause error) error {
-	late := errors.Is(ctx.Err(), context.DeadlineExceeded)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settle)
-	defer cancel()
-	if late {
-		cause = fmt.Errorf("no reply within %s", e.cfg.TurnTimeout)
-	}
-	err := e.cfg.Store.EndTurn(ctx, l.id, seq, db.TurnFailed, oneLine(cause.Error()))
-	if errors.Is(err, db.ErrStale) { // over already
-		return nil
-	} else if err != nil || !late {
-		return err
-	}
-	s, err := e.cfg.Store.Session(ctx, l.id)
-	if err != nil || s.Status != db.StatusReady {
-		return err
-	}
-	a, err := e.enter(ctx, l, s)
-	if err == nil {
-		err = abort(ctx, a)
-		a.release()
 	}
 	if err != nil {
+		err = e.giveUp(ctx, l, t, err)
+	}
+	if err == nil {
+		l.forgetTurn(t.Seq)
+		err = e.noteFirst(ctx, l, t.Seq)
+	}
+	l.turnsChanged()
+	return err
+}
+
+// lead notes which turn is carried, and returns its parts, if they are kept.
+func (l *live) lead(h *heading) []json.RawMessage {
+	l.step.Lock() // who gave it the turn, which is stored, has kept its parts after this
+	defer l.step.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.head = h
+	return l.whole[h.seq]
+}
+
+// unlead notes that no turn is carried.
+func (l *live) unlead() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.head = nil
+}
+
+// giveUp ends a turn that could not be carried out, or not in time. The error is one of
+// the store.
+func (e *Engine) giveUp(ctx context.Context, l *live, t db.Turn, cause error) error {
+	late := errors.Is(ctx.Err(), context.DeadlineExceeded)
+	switch {
+	case late:
+		cause = errors.New(e.lateReason())
+	case ctx.Err() != nil:
+		cause = context.Cause(ctx)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	now, err := e.cfg.Store.Turn(ctx, l.id, t.Seq)
+	if err == nil {
+		err = e.cfg.Store.EndTurn(ctx, l.id, t.Seq, db.TurnFailed, oneLine(cause.Error()))
+	}
+	switch {
+	case errors.Is(err, db.ErrStale) || errors.Is(err, db.ErrNotFound): // over already
+		return nil
+	case err != nil || now.Status == db.TurnQueued || !late:
+		return err
+	}
+	l.turnsChanged() // who waits need not wait for the harness
+	if err := e.abortTurn(ctx, l); err != nil {
 		e.cfg.Log.WarnContext(ctx, "late turn not aborted", "session", l.id, "err", err)
 	}
 	return nil
 }
 
-// awaitEnd waits until a turn that was sent is over, keeping its session active and
-// awake. Its outcome comes with the journal.
+// awaitEnd waits until a turn that was sent is over, and keeps its session active. Its
+// outcome comes with the journal. An abort that came before the harness had the turn is
+// repeated.
 func (e *Engine) awaitEnd(ctx context.Context, l *live, seq int64) error {
 	tick := time.NewTicker(beat)
 	defer tick.Stop()
@@ -134,6 +154,11 @@ func (e *Engine) awaitEnd(ctx context.Context, l *live, seq int64) error {
 		case <-tick.C:
 			if err := ignoreStale(e.cfg.Store.Touch(ctx, l.id)); err != nil {
 				return err
+			}
+			if l.wasAborted(seq) {
+				if err := e.abortTurn(ctx, l); err != nil {
+					e.cfg.Log.WarnContext(ctx, "turn not aborted", "session", l.id, "err", err)
+				}
 			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
