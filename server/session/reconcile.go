@@ -76,7 +76,7 @@ func (e *Engine) Recover(ctx context.Context) error {
 		default:
 			var b *box
 			if b, err = e.boxOf(e.adopt(s), s, nil); err == nil && frozen[deref(s.ContainerID)] {
-				err = b.gate.found(ctx)
+				err = b.gate.found(ctx, func(context.Context) (bool, error) { return true, nil }) // or it is thawed in vain
 			}
 		}
 		if err != nil {
