@@ -151,15 +151,13 @@ const noMarks = "-"
 // probe sends a last message to a session that takes some, and returns the marks in its
 // sandbox; noMarks when it has ended.
 func (s *stage) probe(ctx context.Context, p *party) string {
-	snap, err := s.lap.snapshot(ctx)
-	if err != nil {
-		s.fault("%v", err)
-		return noMarks
-	}
-	if r := snap.session(p.id); r == nil || r.over() {
+	if s.over(ctx, p) {
 		return noMarks
 	}
 	got := s.lap.call(ctx, http.MethodPost, sessionPath(p.id)+"/message", "", map[string]string{"text": "RUN: cat /marks"})
+	if !got.ok() && s.over(ctx, p) { // it has come to its end meanwhile
+		return noMarks
+	}
 	if !got.ok() {
 		s.fault("session %s does not answer: %s %s", short(p.id), got, got.body)
 		return noMarks
@@ -169,6 +167,17 @@ func (s *stage) probe(ctx context.Context, p *party) string {
 		s.fault("%v", err)
 	}
 	return reply.text()
+}
+
+// over reports whether a session takes no more messages.
+func (s *stage) over(ctx context.Context, p *party) bool {
+	snap, err := s.lap.snapshot(ctx)
+	if err != nil {
+		s.fault("%v", err)
+		return true
+	}
+	r := snap.session(p.id)
+	return r == nil || r.over()
 }
 
 func (s *stage) proveParty(ctx context.Context, snap *snapshot, p *party, marks string) {
