@@ -196,7 +196,7 @@ func (s *stage) proveParty(ctx context.Context, snap *snapshot, p *party, marks 
 		s.fault("%v", err)
 		return
 	}
-	same := marks != noMarks && snap.owned(p.id) != nil && snap.owned(p.id).name == p.home
+	same := marks != noMarks && snap.owned(p.id) != nil && snap.owned(p.id).generation <= 1
 	for _, m := range s.said {
 		if m.party == p {
 			s.proveSaid(snap, m, thread)

@@ -28,7 +28,6 @@ type stage struct {
 // A party is a session that a client knows of.
 type party struct {
 	id      string
-	home    string // name of the sandbox that it had first
 	stopped bool   // its user has asked for its end
 	ended   bool   // and was told that it has ended
 	reader  *reader
@@ -75,7 +74,7 @@ func (s *stage) create(ctx context.Context, key string, in any) (*party, answer)
 			return p, got
 		}
 	}
-	p := &party{id: made.ID, home: "lap-" + made.ID + "-1", reader: s.lap.newReader(context.WithoutCancel(ctx), made.ID)}
+	p := &party{id: made.ID, reader: s.lap.newReader(context.WithoutCancel(ctx), made.ID)}
 	s.parties = append(s.parties, p)
 	return p, got
 }
