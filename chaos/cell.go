@@ -25,6 +25,7 @@ type cell struct {
 	after     string // the state in which all came to rest
 	wrong     []string
 	points    []string // that were passed, when there was no fault
+	args      string   // of a command that runs it again
 }
 
 // linger is how long after an operation its last points may be passed.
@@ -32,7 +33,10 @@ const linger = 1500 * time.Millisecond
 
 // play runs one cell. The error says that it could not be run at all.
 func play(ctx context.Context, w *world, op operation, point, fault string) (c cell, err error) {
-	c = cell{operation: op.name, point: point, fault: fault}
+	c = cell{operation: op.name, point: point, fault: fault, args: "-op " + op.name}
+	if point != "" {
+		c.args += " -point " + point + " -fault " + fault
+	}
 	l, err := w.install(op.env...)
 	if err != nil {
 		return c, err

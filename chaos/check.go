@@ -214,7 +214,7 @@ func (s *stage) proveSaid(snap *snapshot, m *said, thread []client) {
 	}
 	complete := len(turns) == 1 && turns[0].status == "complete"
 	switch {
-	case m.told() && !complete && !(m.stopped && len(turns) == 1 && turns[0].reply):
+	case m.told() && !complete && (!m.stopped || len(turns) != 1 || !turns[0].reply):
 		s.fault("%s was answered, but its turns are %v", m.mark, states(turns))
 	case m.aborted && complete:
 		s.fault("%s was aborted, but is complete", m.mark)

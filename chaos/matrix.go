@@ -114,10 +114,10 @@ func (m *matrix) conclude(out io.Writer) {
 			missed++
 		}
 	}
-	fmt.Fprintf(out, "\n%d faults, %d not reached, %d violations\n", faults, missed, m.violations())
+	fmt.Fprintf(out, "\n%d cells with a fault, %d not reached, %d violations\n", faults, missed, m.violations())
 	for _, c := range m.cells {
 		if len(c.wrong) > 0 {
-			fmt.Fprintf(out, "\nVIOLATION in `go run ./chaos -op %s -point %s -fault %s`:\n- %s\n", c.operation, c.point, c.fault, strings.Join(c.wrong, "\n- "))
+			fmt.Fprintf(out, "\nVIOLATION in `go run ./chaos %s`:\n- %s\n", c.args, strings.Join(c.wrong, "\n- "))
 		}
 	}
 }

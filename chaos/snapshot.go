@@ -69,7 +69,7 @@ func (l *lap) snapshot(ctx context.Context) (_ *snapshot, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer tx.Rollback() // nothing was written
+	defer func() { err = errors.Join(err, tx.Rollback()) }()
 	s := &snapshot{events: map[string][]span{}}
 	err = errors.Join(
 		each(ctx, tx, `SELECT id, status, coalesce(failure_reason, ''), coalesce(container_id, ''), revivable, last_event FROM sessions ORDER BY created_at, id`,

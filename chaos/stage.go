@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -28,8 +29,8 @@ type stage struct {
 // A party is a session that a client knows of.
 type party struct {
 	id      string
-	stopped bool   // its user has asked for its end
-	ended   bool   // and was told that it has ended
+	stopped bool // its user has asked for its end
+	ended   bool // and was told that it has ended
 	reader  *reader
 }
 
@@ -107,12 +108,7 @@ func (s *stage) status(ctx context.Context, p *party) string {
 func (s *stage) awaitStatus(ctx context.Context, p *party, limit time.Duration, states ...string) (status string) {
 	await(ctx, limit, func() bool {
 		status = s.status(ctx, p)
-		for _, state := range states {
-			if status == state {
-				return true
-			}
-		}
-		return s.lap.dead()
+		return slices.Contains(states, status) || s.lap.dead()
 	})
 	return status
 }

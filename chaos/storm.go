@@ -20,7 +20,10 @@ const (
 // storm kills the server at random times while clients create sessions, send messages
 // and end sessions, each of which they repeat with the same key until it is answered.
 func storm(ctx context.Context, w *world, o options) (c cell) {
-	c = cell{operation: "load", point: fmt.Sprintf("%d kills at random times", o.rounds), fault: "kill", reached: true}
+	c = cell{
+		operation: "load", point: fmt.Sprintf("%d kills at random times", o.rounds), fault: "kill", reached: true,
+		args: fmt.Sprintf("-op load -rounds %d -seed %d", o.rounds, o.seed),
+	}
 	l, err := w.install("WARM_POOL_SIZE=1")
 	if err != nil {
 		c.wrong = []string{err.Error()}
