@@ -28,6 +28,10 @@ func operations() []operation {
 		{name: "delete", setup: oneReady, act: remove, retry: removeAgain},
 		{name: "killed", setup: oneKilled, act: keyedMessage, retry: twoAgain},
 		{name: "removed", setup: oneRemoved, act: keyedMessage, retry: twoAgain},
+		{name: "killed_busy", setup: oneQueued, act: kill},
+		{name: "restart_busy", setup: oneQueued, act: restart},
+		{name: "delete_busy", setup: oneQueued, act: remove, retry: removeAgain},
+		{name: "delete_creating", setup: empty, act: createAndRemove, retry: allRemoved},
 		{name: "abort", setup: oneBusy, act: abort},
 		{name: "freeze", env: []string{"LAP_FREEZE_AFTER=400ms"}, setup: oneReady, act: freeze},
 		{name: "idle", env: []string{"LAP_IDLE_TIMEOUT=1s"}, setup: oneReady, act: idle},
@@ -95,6 +99,20 @@ func oneBusy(ctx context.Context, s *stage) error {
 	}
 	s.background(ctx, p, "sleep 5; ")
 	return s.awaitTool(ctx, p)
+}
+
+// oneQueued is oneBusy with another message that waits for the end of the first.
+func oneQueued(ctx context.Context, s *stage) error {
+	if err := oneBusy(ctx, s); err != nil {
+		return err
+	}
+	s.background(ctx, s.parties[0], "")
+	m := s.said[len(s.said)-1]
+	await(ctx, settleLimit, func() bool {
+		snap, err := s.lap.snapshot(ctx)
+		return err == nil && len(snap.turnsOf(m)) > 0
+	})
+	return nil
 }
 
 // background sends a message without waiting for its answer.
@@ -234,7 +252,43 @@ func restart(ctx context.Context, s *stage) {
 
 func remove(ctx context.Context, s *stage) { s.first = s.end(ctx, s.parties[0]) }
 
-func removeAgain(ctx context.Context, s *stage) { s.again = s.end(ctx, s.parties[0]) }
+// removeAgain ends the session for good. Before, all must have come to rest by itself.
+func removeAgain(ctx context.Context, s *stage) {
+	s.settle(ctx)
+	s.again = s.end(ctx, s.parties[0])
+}
+
+// kill ends the sandbox and waits until the clients are answered.
+func kill(ctx context.Context, s *stage) {
+	s.first = answer{err: errUnasked}
+	boxes, err := s.lap.world.boxes(ctx, s.lap.owner)
+	if err != nil || len(boxes) != 1 {
+		s.fault("%d sandboxes of one session, %v", len(boxes), err)
+		return
+	}
+	if err := s.lap.world.engine.ContainerKill(ctx, boxes[0].id, "KILL"); err != nil {
+		s.fault("%v", err)
+	}
+	m := s.said[len(s.said)-1]
+	await(ctx, settleLimit, func() bool { return s.lap.dead() || s.answered(ctx, m) })
+}
+
+// createAndRemove ends a session that is about to come up.
+func createAndRemove(ctx context.Context, s *stage) {
+	p, got := s.create(ctx, createKey, nil)
+	if s.first = got; p != nil {
+		s.first = s.end(ctx, p)
+	}
+}
+
+// allRemoved ends the session for good, if there is one.
+func allRemoved(ctx context.Context, s *stage) {
+	s.settle(ctx)
+	p, got := s.create(ctx, createKey, nil)
+	if s.again = got; p != nil {
+		s.again = s.end(ctx, p)
+	}
+}
 
 func abort(ctx context.Context, s *stage) {
 	m := s.said[len(s.said)-1]
@@ -270,6 +324,7 @@ func deleteAgent(ctx context.Context, s *stage) {
 
 // deleteAgentAgain deletes the agent for good. That it is gone already is as good.
 func deleteAgentAgain(ctx context.Context, s *stage) {
+	s.settle(ctx)
 	s.again = s.lap.call(ctx, http.MethodDelete, agentPath(s.agent), "", nil)
 	if !s.again.ok() && s.again.status != http.StatusNotFound {
 		s.fault("the agent cannot be deleted: %s", s.again)
