@@ -31,24 +31,27 @@ const (
 
 // A Server is one running lap: a database, an engine of sessions, an API.
 type Server struct {
-	settings Settings
-	log      *slog.Logger
-	lock     *flock.Flock
-	store    *db.Store
-	runtime  *docker.Docker
-	mirrors  *mirror.Mirrors
-	engine   *session.Engine
-	handler  http.Handler
-
-	endStreams func() // lets requests go that would stay for ever
-	listener   net.Listener
-	key        string
+	settings    Settings
+	instruments instruments
+	log         *slog.Logger
+	lock        *flock.Flock
+	store       *db.Store
+	runtime     *docker.Docker
+	mirrors     *mirror.Mirrors
+	engine      *session.Engine
+	handler     http.Handler
+	endStreams  func() // lets requests go that would stay for ever
+	listener    net.Listener
+	key         string
 }
 
 // New opens the data directory and listens, but serves nothing before Run. schema is
 // the text of schema.sql. After an error nothing stays open.
 func New(ctx context.Context, s Settings, schema string, log *slog.Logger) (_ *Server, err error) {
 	srv := &Server{settings: s, log: log}
+	if srv.instruments, err = instrument(); err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, srv.close())
@@ -64,7 +67,9 @@ func New(ctx context.Context, s Settings, schema string, log *slog.Logger) (_ *S
 	if err != nil {
 		return nil, err
 	}
-	srv.store, err = db.Open(ctx, db.Config{Path: filepath.Join(s.DataDir, databaseFile), Schema: schema, Sealer: seal})
+	srv.store, err = db.Open(ctx, db.Config{
+		Path: filepath.Join(s.DataDir, databaseFile), Schema: schema, Sealer: seal, Hook: srv.instruments.commits,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +102,7 @@ func (s *Server) wire(ctx context.Context) error {
 	counters := metrics.New()
 	var rest *api.API
 	s.engine = session.New(ctx, session.Config{
-		Store: s.store, Runtime: s.runtime, Limits: s.settings.Limits, Images: s.settings.Images,
+		Store: s.store, Runtime: s.instruments.around(s.runtime), Limits: s.settings.Limits, Images: s.settings.Images,
 		Mirrors: s.mirrors,
 		Env:     s.settings.SandboxEnv, Repo: s.settings.Repo, BaseURL: s.settings.BaseURL, Pool: s.settings.Pool, Gateway: models,
 		Platform:     func(agentID, sessionID string) http.Handler { return rest.SandboxHandler(agentID, sessionID) },

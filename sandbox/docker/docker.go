@@ -4,6 +4,7 @@ package docker
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"sync"
@@ -50,7 +51,8 @@ type Config struct {
 type Docker struct {
 	cfg    Config
 	engine *client.Client
-	broken error // why there is no client at all
+	broken error  // why there is no client at all
+	helper string // begins the names of this process's containers that help to copy lap
 
 	small      time.Duration          // callTimeout
 	greeting   chan struct{}          // full while the API version is agreed on
@@ -69,7 +71,7 @@ var _ sandbox.Runtime = (*Docker)(nil)
 // when it is needed.
 func New(cfg Config) *Docker {
 	d := &Docker{
-		cfg: cfg, small: callTimeout,
+		cfg: cfg, small: callTimeout, helper: "lap-guest-" + rand.Text() + "-",
 		greeting: make(chan struct{}, 1), making: make(chan struct{}, 1), execs: make(chan struct{}, execsAtOnce),
 	}
 	opts, err := endpoint()

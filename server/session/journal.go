@@ -168,6 +168,7 @@ func (j *journal) store(ctx context.Context, r *reading) error {
 	}
 	last, err := e.cfg.Store.Append(ctx, r.Batch)
 	if err != nil {
+		l.hub.forget() // what was to be stored may be so all the same
 		return err
 	}
 	j.at = r.Journal

@@ -40,6 +40,7 @@ type pool struct {
 	mu     sync.Mutex // guards what follows
 	boxes  map[string]*warmBox
 	making int
+	births map[string]bool // names of those that are being made
 }
 
 // A warmBox is a sandbox of the pool, with the way to it.
@@ -49,7 +50,7 @@ type warmBox struct {
 }
 
 func newPool(e *Engine, cfg PoolConfig) *pool {
-	return &pool{engine: e, cfg: cfg, again: make(chan struct{}, 1), boxes: map[string]*warmBox{}}
+	return &pool{engine: e, cfg: cfg, again: make(chan struct{}, 1), boxes: map[string]*warmBox{}, births: map[string]bool{}}
 }
 
 // wake makes the pool look whether it has something to do.
@@ -214,12 +215,12 @@ func (p *pool) adjust(ctx context.Context) error {
 
 // fit reports whether a sandbox of the pool is alive and not too old.
 func (p *pool) fit(row db.Sandbox) bool {
-	if row.State == db.SandboxMaking {
-		return true
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := p.boxes[row.Name]
+	if row.State == db.SandboxMaking {
+		return p.births[row.Name] || w != nil
+	}
 	return w != nil && w.client() != nil && (row.ReadyAt == nil || time.Since(*row.ReadyAt) < p.cfg.TTL)
 }
 
@@ -309,6 +310,8 @@ func (p *pool) make(ctx context.Context, w want) (err error) {
 	e := p.engine
 	spec := sandbox.Spec{Session: uuid.NewString(), Agent: w.agent.ID, Image: w.image, Limits: e.cfg.Limits}
 	row := db.Sandbox{Name: spec.Name(), SessionID: spec.Session, AgentID: w.agent.ID, WarmKey: &w.key}
+	p.setBirth(row.Name, true)
+	defer p.setBirth(row.Name, false)
 	if err := e.cfg.Store.PlanSandbox(ctx, row); err != nil {
 		return err
 	}
@@ -352,6 +355,16 @@ func (p *pool) make(ctx context.Context, w want) (err error) {
 		return err
 	}
 	return nil
+}
+
+func (p *pool) setBirth(name string, going bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if going {
+		p.births[name] = true
+	} else {
+		delete(p.births, name)
+	}
 }
 
 // counts is how many sandboxes of the pool an agent has, by state.

@@ -77,7 +77,7 @@ func (e *Engine) Recover(ctx context.Context) error {
 		default:
 			var b *box
 			if b, err = e.boxOf(e.adopt(s), s, nil); err == nil && frozen[deref(s.ContainerID)] {
-				err = b.gate.found(ctx)
+				err = b.gate.found(ctx, func(context.Context) (bool, error) { return true, nil }) // or it is thawed in vain
 			}
 		}
 		if err != nil {
@@ -102,11 +102,22 @@ func (e *Engine) frozen(ctx context.Context) (map[string]bool, error) {
 // resumeBringUp begins the bring-up anew that an earlier process did not end. One that
 // needs variables which went with that process fails.
 func (e *Engine) resumeBringUp(ctx context.Context, s db.Session) error {
-	if len(s.EnvNames) > 0 && s.Generation == 1 { // later, some of its history is worth more than the variables
+	if len(s.EnvNames) > 0 && s.Generation == 1 && !e.knowsEnv(s.ID) { // later, some of its history is worth more than the variables
 		return ignoreStale(e.cfg.Store.MarkFailed(ctx, s.ID, s.Generation, interrupted))
 	}
 	_, err := e.claim(ctx, s, db.Claim{From: []string{db.StatusCreating}, Lost: s.Revivable}, nil)
 	return ignoreStale(err)
+}
+
+// knowsEnv reports whether this process has the per-session variables of a session.
+func (e *Engine) knowsEnv(id string) bool {
+	l := e.find(id)
+	if l == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.env != nil
 }
 
 // resumeTurns goes on with the turns that an earlier process accepted.
@@ -141,7 +152,10 @@ func (e *Engine) reconcile(ctx context.Context) error {
 	} else if err != nil {
 		return err
 	}
-	errs := []error{e.failOverdue(ctx, before), e.removeStrays(ctx, boxes), e.removeLeft(ctx), e.giveUpLost(ctx), e.sweep(ctx, before)}
+	errs := []error{
+		e.failOverdue(ctx, before), e.takeUpForsaken(ctx, before),
+		e.removeStrays(ctx, boxes), e.removeLeft(ctx), e.giveUpLost(ctx), e.sweep(ctx, before),
+	}
 	running := map[string]bool{}
 	for _, box := range boxes {
 		running[box.ID] = box.Running()
@@ -183,6 +197,32 @@ func (e *Engine) failOverdue(ctx context.Context, sessions []db.Session) error {
 		errs = append(errs, ignoreStale(err))
 	}
 	return errors.Join(errs...)
+}
+
+// forsakenAge is how long a session may be creating before its bring-up begins.
+const forsakenAge = 5 * time.Second
+
+// takeUpForsaken goes on with bring-ups and turns that are in the store and that nobody
+// in this process carries out: a commit that was reported as failed may have come to pass.
+func (e *Engine) takeUpForsaken(ctx context.Context, sessions []db.Session) error {
+	var errs []error
+	for _, s := range sessions {
+		if s.Status == db.StatusCreating && time.Since(s.CreatingSince) > forsakenAge && !e.broughtUp(s.ID) {
+			errs = append(errs, e.resumeBringUp(ctx, s))
+		}
+	}
+	return errors.Join(append(errs, e.resumeTurns(ctx))...)
+}
+
+// broughtUp reports whether this process brings a session up.
+func (e *Engine) broughtUp(id string) bool {
+	l := e.find(id)
+	if l == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.bringUp != nil
 }
 
 // grace is how long after its time a bring-up may still be about to notice.
