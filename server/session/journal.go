@@ -136,9 +136,6 @@ func (j *journal) outcome(t *sandbox.TurnResult) db.TurnEnd {
 		end.Error, end.Primed = oneLine("no reply of the harness: "+t.Error), t.Status != 0
 	case t.Status >= http.StatusBadRequest:
 		end.Error = oneLine((&statusError{status: t.Status, body: clipBytes(t.Body, 2<<10)}).Error())
-	case t.Error != "": // the answer was too large, or had to be dropped
-		end.Primed = true
-		end.Error = oneLine(t.Error)
 	default:
 		end.Primed = true
 		reply, err := parseReply(t.Body)
