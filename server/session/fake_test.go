@@ -41,6 +41,7 @@ type fakeRuntime struct {
 	build   string
 	down    bool // the engine does not answer
 	broken  bool // pipes end at once
+	chaos   func(step, id string) error
 	script  script
 	seen    []sighting
 	journal func(w http.ResponseWriter, r *http.Request, g *fakeGuest) bool // answers for the guest; nil: the guest does
@@ -98,8 +99,13 @@ func (r *fakeRuntime) hold(step string) (entered <-chan string, release func()) 
 
 func (r *fakeRuntime) run(ctx context.Context, step, id string) error {
 	r.mu.Lock()
-	h := r.hooks[step]
+	h, chaos := r.hooks[step], r.chaos
 	r.mu.Unlock()
+	if chaos != nil {
+		if err := chaos(step, id); err != nil {
+			return err
+		}
+	}
 	if h == nil {
 		return nil
 	}

@@ -282,6 +282,10 @@ func (e *Engine) stale(ctx context.Context, b db.Sandbox) (bool, error) {
 		return false, err
 	}
 	inUse := rows[i].State == db.SandboxOwned && !e.over(s) && deref(s.ContainerID) == deref(rows[i].ContainerID)
+	if inUse && s.Status == db.StatusDead { // what was left of it may be gone as well
+		_, err := e.cfg.Runtime.Inspect(ctx, deref(s.ContainerID))
+		return errors.Is(err, sandbox.ErrGone), nil
+	}
 	return !inUse, nil
 }
 
