@@ -124,7 +124,7 @@ func TestStopBetweenNotingAndPausing(t *testing.T) {
 // TestSandboxThatIsPausedByOthersWithItsPipeOpen is paused while lap has a pipe to it, on
 // which nothing is heard any more.
 func TestSandboxThatIsPausedByOthersWithItsPipeOpen(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, nil)
 	s := w.ready(t)
 	w.say(t, s.ID, "one")
 	w.runtime.do(*s.ContainerID, (*fakeBox).pause)
