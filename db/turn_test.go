@@ -162,3 +162,18 @@ func TestTurnsOfACreatingSessionWait(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestQueueOfTurnsIsBounded(t *testing.T) {
+	s := openStore(t, config(t))
+	session := newReadySession(t, s, newAgent(t, s, db.Agent{}).ID)
+	for range db.MaxOpenTurns {
+		addTurn(t, s, session.ID)
+	}
+	if _, _, err := s.AddTurn(t.Context(), session.ID, db.NewTurn{Parts: json.RawMessage(`[]`)}); !errors.Is(err, db.ErrQueueFull) {
+		t.Errorf("err = %v, want ErrQueueFull", err)
+	}
+	if err := s.CancelTurn(t.Context(), session.ID, 3, "reason"); err != nil {
+		t.Fatal(err)
+	}
+	addTurn(t, s, session.ID)
+}
