@@ -6,7 +6,7 @@ LINT     = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.1
 # One static binary that runs in any Linux image.
 export CGO_ENABLED = 0
 
-.PHONY: build demo test lint fmt generate bench cover clean help
+.PHONY: build demo test lint fmt generate bench chaos cover clean help
 
 build: ## build ./lap
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o lap .
@@ -19,7 +19,9 @@ test: lint ## vet, lint, and every test with the race detector; end-to-end tests
 
 lint: ## vet and lint
 	$(GO) vet ./...
+	$(GO) vet -tags chaos ./...
 	$(LINT) run
+	$(LINT) run --build-tags chaos ./server/...
 
 fmt: ## format
 	$(LINT) fmt
@@ -29,6 +31,9 @@ generate: ## write the documents that are made from code, and the golden files
 
 bench: build ## speed as ratios against a floor taken in the same run
 	$(GO) run ./bench
+
+chaos: ## kill lap, and let calls fail, at every point of its main operations; needs Docker
+	$(GO) run ./chaos
 
 cover: ## test coverage, per function
 	CGO_ENABLED=1 $(GO) test -coverpkg=./... -coverprofile=cover.out ./...

@@ -70,7 +70,7 @@ CREATE INDEX sessions_by_created ON sessions (created_at, id);
 CREATE INDEX sessions_by_agent   ON sessions (agent_id, created_at, id);
 CREATE INDEX sessions_live       ON sessions (agent_id, status) WHERE status IN ('creating', 'ready');
 CREATE INDEX sessions_by_status  ON sessions (status, created_at, id);
-CREATE INDEX sessions_revivable  ON sessions (id) WHERE revivable = 1;
+CREATE INDEX sessions_revivable  ON sessions (stopped_at) WHERE revivable = 1;
 
 -- The latest reply of a session's agent. It may be large, and so stands apart: the row of
 -- a session is written again with each batch of its events.

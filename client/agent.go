@@ -26,6 +26,8 @@ type NewAgent struct {
 	Prompt       string            `json:"prompt,omitempty"`
 	HarnessID    string            `json:"harness_id,omitempty"`
 	HarnessImage string            `json:"harness_image,omitempty"`
+	RepoURL      string            `json:"repo_url,omitempty"`
+	Branch       string            `json:"branch,omitempty"`
 	EnvVars      map[string]string `json:"env_vars,omitempty"`
 	SkillIDs     []string          `json:"skill_ids,omitempty"`
 }

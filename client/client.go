@@ -53,22 +53,11 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 		}
 		body = bytes.NewReader(b)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Authorization", "Bearer "+c.key)
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	res, err := c.http.Do(req)
+	res, err := c.send(ctx, method, path, "application/json", body)
 	if err != nil {
 		return err
 	}
 	defer res.Body.Close()
-	if res.StatusCode >= http.StatusBadRequest {
-		return readError(res)
-	}
 	if out == nil || res.StatusCode == http.StatusNoContent {
 		return nil
 	}
@@ -76,6 +65,28 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 		return fmt.Errorf("%s %s: the answer is not what lap sends: %w", method, path, err)
 	}
 	return nil
+}
+
+// send sends a body of the given type, nil: none, and returns the answer, which the
+// caller closes. An answer that is an error comes as an Error.
+func (c *Client) send(ctx context.Context, method, path, kind string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+c.key)
+	if body != nil {
+		req.Header.Set("Content-Type", kind)
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode >= http.StatusBadRequest {
+		defer res.Body.Close()
+		return nil, readError(res)
+	}
+	return res, nil
 }
 
 // maxError bounds what is read of an error.

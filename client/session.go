@@ -133,6 +133,66 @@ func (c *Client) Messages(ctx context.Context, sessionID string) (Page[Message],
 	return out, err
 }
 
+// Abort ends the turn that a session carries out, if there is one.
+func (c *Client) Abort(ctx context.Context, sessionID string) error {
+	return c.do(ctx, http.MethodPost, sessionPath(sessionID)+"/abort", nil, nil)
+}
+
+// Restart replaces a session's sandbox and returns when it is ready. env are per-session
+// variables; nil: those that it had, where they can be had.
+func (c *Client) Restart(ctx context.Context, sessionID string, env map[string]string) (Session, error) {
+	in := map[string]map[string]string{}
+	if env != nil {
+		in["env_vars"] = env
+	}
+	var out Session
+	err := c.do(ctx, http.MethodPost, sessionPath(sessionID)+"/restart", in, &out)
+	return out, err
+}
+
+// A LogEvent is one line of what happened to a session.
+type LogEvent struct {
+	ID     string    `json:"id"`
+	Kind   string    `json:"kind"`
+	At     time.Time `json:"at"`
+	Title  string    `json:"title"`
+	Detail string    `json:"detail"`
+	Meta   string    `json:"meta"`
+	Status string    `json:"status"`
+}
+
+// Log returns the first page of what happened to a session, oldest first.
+func (c *Client) Log(ctx context.Context, sessionID string) (Page[LogEvent], error) {
+	var out Page[LogEvent]
+	err := c.do(ctx, http.MethodGet, sessionPath(sessionID)+"/log?limit=200", nil, &out)
+	return out, err
+}
+
+// A Diagnosis is what can be seen of a session's sandbox from outside.
+type Diagnosis struct {
+	WarmPool struct { // sandboxes that wait for a session of the agent
+		Provisioning int `json:"provisioning"`
+		Warm         int `json:"warm"`
+	} `json:"warm_pool"`
+	DetectedIssues []struct {
+		Code     string `json:"code"`
+		Severity string `json:"severity"` // high, med or info
+		Message  string `json:"message"`
+		Advice   string `json:"recommended_action"`
+	} `json:"detected_issues"`
+	Logs struct {
+		Text  string `json:"text"`
+		Error string `json:"error"`
+	} `json:"pod_logs_tail"`
+}
+
+// Diagnose looks at a session's sandbox.
+func (c *Client) Diagnose(ctx context.Context, sessionID string) (Diagnosis, error) {
+	var out Diagnosis
+	err := c.do(ctx, http.MethodGet, sessionPath(sessionID)+"/diagnose", nil, &out)
+	return out, err
+}
+
 // DeleteSession ends a session and removes its sandbox; the history stays readable.
 func (c *Client) DeleteSession(ctx context.Context, id string) error {
 	return c.do(ctx, http.MethodDelete, sessionPath(id), nil, nil)

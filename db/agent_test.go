@@ -17,8 +17,8 @@ import (
 var sameAgent = cmp.Options{cmpopts.IgnoreUnexported(db.Agent{}), cmpopts.EquateEmpty()}
 
 // newAgent stores a, with what must not be empty filled in.
-func newAgent(t *testing.T, s *db.Store, a db.Agent) db.Agent {
-	t.Helper()
+func newAgent(tb testing.TB, s *db.Store, a db.Agent) db.Agent {
+	tb.Helper()
 	if a.Model == "" {
 		a.Model = "gpt"
 	}
@@ -26,9 +26,9 @@ func newAgent(t *testing.T, s *db.Store, a db.Agent) db.Agent {
 		a.HarnessID = "lap"
 	}
 	a.Branch = "main"
-	a, err := s.CreateAgent(t.Context(), a)
+	a, err := s.CreateAgent(tb.Context(), a)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return a
 }
@@ -288,9 +288,7 @@ func TestAgentsCountSessions(t *testing.T) {
 	check(0, false)
 	first := newSession(t, s, agent.ID)
 	check(1, true)
-	if err := s.MarkReady(t.Context(), first.ID, 1, "h"); err != nil {
-		t.Fatal(err)
-	}
+	markReady(t, s, first)
 	check(1, true)
 	if _, err := s.EndSession(t.Context(), first.ID); err != nil {
 		t.Fatal(err)
@@ -298,15 +296,6 @@ func TestAgentsCountSessions(t *testing.T) {
 	check(1, false)
 	newSession(t, s, agent.ID)
 	check(2, true)
-}
-
-func newSession(t *testing.T, s *db.Store, agentID string) db.Session {
-	t.Helper()
-	session, err := s.CreateSession(t.Context(), db.NewSession{AgentID: agentID})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return session
 }
 
 func TestDeleteAgentTakesWhatIsIts(t *testing.T) {

@@ -22,6 +22,7 @@ var errExit = errors.New("a write ended its goroutine")
 type job struct {
 	ctx      context.Context // of its caller
 	fn       func(tx) error
+	name     string        // for the hook, when there is one
 	done     chan struct{} // closed when err and panicked are final
 	err      error
 	panicked any
@@ -49,6 +50,9 @@ func (w *writer) tx(ctx context.Context, fn func(tx) error) error {
 		return err
 	}
 	j := &job{ctx: ctx, fn: fn, done: make(chan struct{})}
+	if w.hook != nil {
+		j.name = w.hook.Name()
+	}
 	w.mu.Lock()
 	w.queue = append(w.queue, j)
 	w.mu.Unlock()
@@ -57,7 +61,7 @@ func (w *writer) tx(ctx context.Context, fn func(tx) error) error {
 		case <-j.done:
 			return j.outcome()
 		case <-w.turn:
-			w.lead(j)
+			w.lead(ctx, j)
 		case <-ctx.Done():
 			if w.leave(j) {
 				return ctx.Err()
@@ -70,12 +74,12 @@ func (w *writer) tx(ctx context.Context, fn func(tx) error) error {
 
 // lead makes one commit, unless j was in the one before, and hands the connection on.
 // There may be so much before j in the queue that j is not in it.
-func (w *writer) lead(j *job) {
+func (w *writer) lead(ctx context.Context, j *job) {
 	defer func() { w.turn <- struct{}{} }()
 	select {
 	case <-j.done:
 	default:
-		w.commit(context.WithoutCancel(j.ctx))
+		w.commit(context.WithoutCancel(ctx))
 	}
 }
 
@@ -133,7 +137,11 @@ func (b *batch) run(ctx context.Context) error {
 	if !b.open {
 		return nil
 	}
-	if _, err := b.exec(ctx, `COMMIT`); err != nil {
+	err := b.settle(func() error {
+		_, err := b.exec(ctx, `COMMIT`)
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
 	b.open = false

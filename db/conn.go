@@ -14,6 +14,7 @@ type writer struct {
 	turn  chan struct{} // holds one token; who has it may use conn and stmts
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt
+	hook  Hook // around commits; nil: none
 
 	mu    sync.Mutex // guards queue
 	queue []*job     // who waits to be run

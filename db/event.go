@@ -26,49 +26,93 @@ type NewEvent struct {
 // Events returns at most limit events of a session after the one with the given number,
 // in order.
 func (s *Store) Events(ctx context.Context, sessionID string, after int64, limit int) ([]Event, error) {
+	list, quotes, err := s.events(ctx, sessionID, after, limit)
+	if err == nil {
+		err = s.fillQuotes(ctx, sessionID, list, quotes)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("events of session %s: %w", sessionID, err)
+	}
+	return list, nil
+}
+
+// events is Events without the outputs that events quote from others. quotes says which
+// in the list do.
+func (s *Store) events(ctx context.Context, sessionID string, after int64, limit int) (list []Event, quotes map[int]quote, err error) {
 	rows, err := s.r.query(ctx, `SELECT seq, length, type, body, pieces, created_at FROM events
 		WHERE session_id = ? AND seq > ? ORDER BY seq LIMIT ?`, sessionID, after, max(0, limit))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer rows.Close()
-	var list []Event
+	quotes = map[int]quote{}
 	for len(list) < limit && rows.Next() {
-		row, err := scanEvents(rows)
+		more, q, err := scanEvents(rows, after, limit-len(list))
 		if err != nil {
-			return nil, fmt.Errorf("events of session %s: %w", sessionID, err)
+			return nil, nil, err
 		}
-		for _, e := range row {
-			if e.Seq > after && len(list) < limit {
-				list = append(list, e)
-			}
+		if q != nil {
+			quotes[len(list)] = *q
 		}
+		list = append(list, more...)
 	}
-	return list, rows.Err()
+	return list, quotes, rows.Err()
 }
 
-// scanEvents reads one row, with all events that are packed in it.
-func scanEvents(r scanner) ([]Event, error) {
+// fillQuotes gives the events of a list the outputs that they quote.
+func (s *Store) fillQuotes(ctx context.Context, sessionID string, list []Event, quotes map[int]quote) error {
+	var of int64
+	var source string
+	for i := range list {
+		q, ok := quotes[i]
+		if !ok {
+			continue
+		}
+		if q.Of != of {
+			err := s.r.row(ctx, `SELECT body FROM events WHERE session_id = ? AND seq = ?`, sessionID, q.Of).Scan(&source)
+			if err != nil {
+				return err
+			}
+			of = q.Of
+		}
+		body, err := q.fill(string(list[i].Body), source)
+		if err != nil {
+			return fmt.Errorf("the row of event %d is damaged: %w", list[i].Seq, err)
+		}
+		list[i].Body = json.RawMessage(body)
+	}
+	return nil
+}
+
+// scanEvents reads one row, and of the events that are packed in it at most limit after
+// the given one. With an event that quotes another comes what it quotes.
+func scanEvents(r scanner, after int64, limit int) ([]Event, *quote, error) {
 	var (
 		last, length, created int64
 		kind, body            string
 		pieces                sql.NullString
 	)
 	if err := r.Scan(&last, &length, &kind, &body, &pieces, &created); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	before := max(after, last-length) // the newest event that is not asked for
+	want := min(int64(limit), last-before)
 	bodies := []string{body}
-	if pieces.Valid {
-		bodies = unpack(body, pieces.String, length)
+	q, quotes, err := parseQuote(pieces.String)
+	if err == nil && pieces.Valid && !quotes {
+		bodies = unpack(body, pieces.String, int(before-(last-length)), int(want))
 	}
-	if int64(len(bodies)) != length {
-		return nil, fmt.Errorf("the row of event %d is damaged", last)
+	if err != nil || int64(len(bodies)) != want {
+		return nil, nil, fmt.Errorf("the row of event %d is damaged", last)
 	}
-	list := make([]Event, length)
+	list := make([]Event, want)
 	for i, body := range bodies {
-		list[i] = Event{Seq: last - length + 1 + int64(i), Type: kind, Body: json.RawMessage(body), At: moment(created)}
+		list[i] = Event{Seq: before + int64(i) + 1, Type: kind, Body: json.RawMessage(body), At: moment(created)}
 	}
-	return list, nil
+	if !quotes {
+		return list, nil, nil
+	}
+	return list, &q, nil
 }
 
 // A Batch is what was read of the journal of a session's sandbox. It is stored whole or

@@ -63,6 +63,33 @@ func (s *Store) Plan(ctx context.Context, query string) ([]string, error) {
 	})
 }
 
+// Exec runs a script on the file at path.
+func Exec(ctx context.Context, path, script string) error {
+	w, err := openWriter(ctx, path)
+	if err != nil {
+		return err
+	}
+	_, err = w.conn.ExecContext(ctx, script)
+	return errors.Join(err, w.close())
+}
+
+// Tx runs fn in a write transaction, with a function that executes a statement in it.
+func (s *Store) Tx(ctx context.Context, fn func(exec func(query string, args ...any) error) error) error {
+	return s.tx(ctx, func(t tx) error {
+		return fn(func(query string, args ...any) error {
+			_, err := t.exec(ctx, query, args...)
+			return err
+		})
+	})
+}
+
+// Queued returns how many writes wait.
+func (s *Store) Queued() int {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	return len(s.w.queue)
+}
+
 // Raw opens the file at path as it is, for reading only.
 func Raw(t *testing.T, path string) *Store {
 	t.Helper()
@@ -91,4 +118,25 @@ func parameters(query string) int {
 		}
 	}
 	return count
+}
+
+// CheckPacking checks that bodies which make a run come out of it as they went in.
+func CheckPacking(t *testing.T, bodies ...string) {
+	t.Helper()
+	var r run
+	for i, body := range bodies {
+		if !r.add(int64(i+1), body) {
+			return
+		}
+		if f := cutFrame(body); f.join(f.fill) != body {
+			t.Errorf("%q is cut to %q", body, f)
+		}
+	}
+	if !r.exact() {
+		return
+	}
+	out := unpack(r.template(), r.pieces(), 0, len(bodies))
+	if !slices.Equal(out, bodies) {
+		t.Errorf("%q came out as %q", bodies, out)
+	}
 }

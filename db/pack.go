@@ -16,22 +16,21 @@ const (
 	packedEvents = 4096    // at most in one row, and in one write
 	packedText   = 1 << 20 // bytes of fillings, likewise
 	packPage     = 1024    // deltas read at once
-	thinPage     = 128     // other frames, likewise
+	outputPage   = 128     // other frames, likewise
 )
 
 // PackEvents makes what a session's log holds of finished work smaller, for events after
 // the one with the first number through the one with the second. No event gets another
 // number, and readers may be at work. It may be called again.
 //
-// Deltas of one part that follow each other are packed into one row, and come out of it
-// byte for byte as they went in. A frame of a tool at work that holds its output so far
-// loses the output, when a later frame holds more of it and a still later one says that
-// the tool is done: who reads the log ends with the same thread.
+// Deltas of one part that follow each other are packed into one row. A frame of a tool at
+// work, which holds its output so far, gives up what a later frame of it holds as well.
+// All of them come out byte for byte as they went in.
 func (s *Store) PackEvents(ctx context.Context, sessionID string, after, through int64) error {
 	if err := s.packDeltas(ctx, sessionID, after, through); err != nil {
 		return err
 	}
-	return s.thinOutputs(ctx, sessionID, after, through)
+	return s.packOutputs(ctx, sessionID, after, through)
 }
 
 // A frame is the body of an event with gaps, and what fills them. The gaps are the JSON
@@ -66,12 +65,16 @@ func cutFrame(body string) frame {
 	return f
 }
 
-// template is the body with empty strings in its gaps.
-func (f frame) template() string { return strings.Join(f.around, `""`) }
-
 // join puts fillings into the gaps.
 func (f frame) join(fill []string) string {
+	size := 0
+	for _, list := range [][]string{f.around, fill} {
+		for _, text := range list {
+			size += len(text)
+		}
+	}
 	var b strings.Builder
+	b.Grow(size)
 	for i, text := range f.around {
 		b.WriteString(text)
 		if i < len(fill) {
@@ -81,32 +84,35 @@ func (f frame) join(fill []string) string {
 	return b.String()
 }
 
-// unpack returns the bodies of a packed row, nil when it is not one.
-func unpack(template, pieces string, length int64) []string {
+// unpack returns the bodies of a packed row from the one with the given index on, at
+// most so many.
+func unpack(template, pieces string, from, limit int) []string {
 	f := cutFrame(template)
-	var fill []string
-	gjson.Parse(pieces).ForEach(func(_, piece gjson.Result) bool {
-		fill = append(fill, piece.Raw)
-		return true
-	})
 	n := len(f.fill)
-	if n == 0 || int64(len(fill)) != int64(n)*length {
-		return nil
-	}
-	bodies := make([]string, length)
-	for i := range bodies {
-		bodies[i] = f.join(fill[i*n : (i+1)*n])
-	}
+	var (
+		bodies []string
+		fill   []string // of the next body
+		read   int
+	)
+	gjson.Parse(pieces).ForEach(func(_, piece gjson.Result) bool {
+		if read++; read > from*n {
+			fill = append(fill, piece.Raw)
+		}
+		if n > 0 && len(fill) == n {
+			bodies, fill = append(bodies, f.join(fill)), fill[:0]
+		}
+		return len(bodies) < limit
+	})
 	return bodies
 }
 
 // A run is some deltas that follow each other and differ only in their gaps.
 type run struct {
-	last     int64 // seq
-	template string
-	bodies   []string
-	fill     []string
-	text     int // bytes in fill
+	last   int64    // seq
+	around []string // of each frame
+	bodies []string
+	fill   []string
+	text   int // bytes in fill
 }
 
 // add takes an event in if it continues the run.
@@ -119,13 +125,16 @@ func (r *run) add(seq int64, body string) bool {
 	for _, piece := range f.fill {
 		text += len(piece)
 	}
-	if len(r.bodies) > 0 && (seq != r.last+1 || len(r.bodies) == packedEvents || r.text+text > packedText || f.template() != r.template) {
+	if len(r.bodies) > 0 && (seq != r.last+1 || len(r.bodies) == packedEvents || r.text+text > packedText || !slices.Equal(f.around, r.around)) {
 		return false
 	}
-	r.last, r.template, r.text = seq, f.template(), r.text+text
+	r.last, r.around, r.text = seq, f.around, r.text+text
 	r.bodies, r.fill = append(r.bodies, body), append(r.fill, f.fill...)
 	return true
 }
+
+// template is what the frames have in common, with empty strings in the gaps.
+func (r *run) template() string { return strings.Join(r.around, `""`) }
 
 func (r *run) pieces() string { return `[` + strings.Join(r.fill, `,`) + `]` }
 
@@ -134,13 +143,7 @@ func (r *run) exact() bool {
 	if len(r.bodies) < 2 {
 		return false
 	}
-	out := unpack(r.template, r.pieces(), int64(len(r.bodies)))
-	for i, body := range out {
-		if body != r.bodies[i] {
-			return false
-		}
-	}
-	return out != nil
+	return slices.Equal(r.bodies, unpack(r.template(), r.pieces(), 0, len(r.bodies)))
 }
 
 // A packer gathers runs and writes them, so many in one transaction that others need not
@@ -229,7 +232,7 @@ func (t tx) packRun(ctx context.Context, sessionID string, r run) error {
 		return ErrStale
 	}
 	return t.mustChange(ctx, ErrStale, `UPDATE events SET length = ?3, body = ?4, pieces = ?5
-		WHERE session_id = ?1 AND seq = ?2 AND pieces IS NULL`, sessionID, r.last, length, r.template, r.pieces())
+		WHERE session_id = ?1 AND seq = ?2 AND pieces IS NULL`, sessionID, r.last, length, r.template(), r.pieces())
 }
 
 // A logged is the body of an event that has a row of its own.
@@ -246,86 +249,4 @@ func (s *Store) deltas(ctx context.Context, sessionID string, after, through int
 		WHERE session_id = ? AND seq > ? AND seq <= ? AND type = ? AND pieces IS NULL ORDER BY seq LIMIT ?`,
 		sessionID, after, through, deltaType, packPage)
 	return collect(rows, err, scanLogged)
-}
-
-// thinOutputs goes backwards, so that it knows what comes later.
-func (s *Store) thinOutputs(ctx context.Context, sessionID string, after, through int64) error {
-	o := outputs{}
-	for before := through + 1; ; {
-		rows, err := s.r.query(ctx, `SELECT seq, body FROM events
-			WHERE session_id = ? AND seq > ? AND seq < ? AND type = ? ORDER BY seq DESC LIMIT ?`,
-			sessionID, after, before, partType, thinPage)
-		page, err := collect(rows, err, func(r scanner) (logged, error) {
-			e, err := scanLogged(r)
-			e.body = o.thin(e.body) // here, since a page of bodies may be large
-			return e, err
-		})
-		if err != nil {
-			return err
-		}
-		if len(page) > 0 {
-			before = page[len(page)-1].seq
-		}
-		last := len(page) < thinPage
-		page = slices.DeleteFunc(page, func(e logged) bool { return e.body == "" })
-		if err := s.rewrite(ctx, sessionID, page); err != nil || last {
-			return err
-		}
-	}
-}
-
-// rewrite gives events another body.
-func (s *Store) rewrite(ctx context.Context, sessionID string, changed []logged) error {
-	if len(changed) == 0 {
-		return nil
-	}
-	return s.tx(ctx, func(t tx) error {
-		for _, e := range changed {
-			_, err := t.exec(ctx, `UPDATE events SET body = ?3 WHERE session_id = ?1 AND seq = ?2`, sessionID, e.seq, e.body)
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// outputs tells by the id of a tool's part what is known of it from later frames.
-type outputs map[string]outputState
-
-type outputState int
-
-const (
-	outputOver  outputState = iota + 1 // the tool is done
-	outputShown                        // and a frame before that shows its output
-)
-
-// thin returns a frame without the output that it need not have, else "".
-func (o outputs) thin(body string) string {
-	part := gjson.Get(body, "properties.part")
-	id := part.Get("id").String()
-	switch part.Get("state.status").String() {
-	case "completed", "error":
-		o[id] = outputOver
-		return ""
-	case "running":
-	default:
-		return ""
-	}
-	const path = "properties.part.state.metadata.output"
-	text := gjson.Get(body, path)
-	if text.Type != gjson.String || text.Index == 0 || text.Raw == `""` {
-		return ""
-	}
-	switch o[id] {
-	case outputOver:
-		o[id] = outputShown
-		return ""
-	case outputShown:
-		thin := body[:text.Index] + `""` + body[text.Index+len(text.Raw):]
-		if out := gjson.Get(thin, path); out.Index == text.Index && out.Raw == `""` {
-			return thin
-		}
-	}
-	return ""
 }

@@ -182,7 +182,7 @@ func (s *Store) SessionSandboxes(ctx context.Context, sessionID string) ([]Sandb
 // RecentAgents returns the ids of agents with a session made since the given time, the
 // one with the newest first.
 func (s *Store) RecentAgents(ctx context.Context, since time.Time, limit int) ([]string, error) {
-	rows, err := s.r.query(ctx, `SELECT agent_id FROM sessions WHERE created_at >= ? GROUP BY agent_id ORDER BY max(created_at) DESC LIMIT ?`,
+	rows, err := s.r.query(ctx, `SELECT agent_id FROM sessions WHERE created_at >= ? GROUP BY +agent_id ORDER BY max(created_at) DESC LIMIT ?`,
 		millis(since), limit)
 	return collect(rows, err, func(r scanner) (id string, err error) { return id, r.Scan(&id) })
 }

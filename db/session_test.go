@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -14,44 +15,107 @@ import (
 	"lap/db"
 )
 
-// newReadySession stores a session and makes it ready.
-func newReadySession(t *testing.T, s *db.Store, agentID string) db.Session {
-	t.Helper()
-	session := newSession(t, s, agentID)
-	if err := s.MarkReady(t.Context(), session.ID, session.Generation, "harness"); err != nil {
-		t.Fatal(err)
+// later is a deadline that no test reaches.
+var later = time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
+
+func createSession(tb testing.TB, s *db.Store, in db.NewSession) db.Created {
+	tb.Helper()
+	in.Deadline = later
+	created, err := s.CreateSession(tb.Context(), in)
+	if err != nil {
+		tb.Fatal(err)
 	}
-	return readSession(t, s, session.ID)
+	return created
 }
 
-func readSession(t *testing.T, s *db.Store, id string) db.Session {
-	t.Helper()
-	session, err := s.Session(t.Context(), id)
+func newSession(tb testing.TB, s *db.Store, agentID string) db.Session {
+	tb.Helper()
+	return createSession(tb, s, db.NewSession{AgentID: agentID}).Session
+}
+
+func markReady(tb testing.TB, s *db.Store, session db.Session) {
+	tb.Helper()
+	if err := s.MarkReady(tb.Context(), session.ID, session.Generation, db.Readiness{HarnessSessionID: "harness", GuestID: "guest"}); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// newReadySession stores a session and makes it ready.
+func newReadySession(tb testing.TB, s *db.Store, agentID string) db.Session {
+	tb.Helper()
+	session := newSession(tb, s, agentID)
+	markReady(tb, s, session)
+	return readSession(tb, s, session.ID)
+}
+
+func readSession(tb testing.TB, s *db.Store, id string) db.Session {
+	tb.Helper()
+	session, err := s.Session(tb.Context(), id)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return session
+}
+
+// addTurn queues a turn of a session.
+func addTurn(tb testing.TB, s *db.Store, sessionID string) db.Turn {
+	tb.Helper()
+	turn, again, err := s.AddTurn(tb.Context(), sessionID, db.NewTurn{Parts: json.RawMessage(`[]`), Deadline: later})
+	if err != nil || again {
+		tb.Fatal(again, err)
+	}
+	return turn
+}
+
+// runTurn makes the next turn of a ready session the running one.
+func runTurn(tb testing.TB, s *db.Store, session db.Session) db.Turn {
+	tb.Helper()
+	turn := addTurn(tb, s, session.ID)
+	if _, err := s.SendTurn(tb.Context(), session.ID, session.Generation, turn.Seq); err != nil {
+		tb.Fatal(err)
+	}
+	return turn
+}
+
+// reply completes a further turn of a ready session with the given response.
+func reply(tb testing.TB, s *db.Store, session db.Session, response string) {
+	tb.Helper()
+	turn := runTurn(tb, s, session)
+	_, err := s.Append(tb.Context(), db.Batch{
+		SessionID: session.ID, Generation: session.Generation,
+		Ends: []db.TurnEnd{{Seq: turn.Seq, Status: db.TurnComplete, Reply: json.RawMessage(response)}},
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
 }
 
 func TestSessionRoundTrip(t *testing.T) {
 	s := openStore(t, config(t))
 	agent := newAgent(t, s, db.Agent{Model: "a/b", HarnessID: "codex"})
-	got, err := s.CreateSession(t.Context(), db.NewSession{
-		AgentID: agent.ID, Title: new("t"), SkillIDs: []string{"k"}, EnvNames: []string{"A", "B"}, EnvPlain: []string{"A"}, Warnings: []string{"w"},
+	first := db.NewTurn{Parts: json.RawMessage(`[1]`), Request: json.RawMessage(`{"agent":"plan"}`), Lossy: true, Preview: "hi", Deadline: later}
+	created := createSession(t, s, db.NewSession{
+		AgentID: agent.ID, Title: new("t"), SkillIDs: []string{"k"}, EnvNames: []string{"A", "B"}, EnvPlain: []string{"A"},
+		Warnings: []string{"w"}, First: &first,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	got := created.Session
 	want := db.Session{
-		ID: got.ID, AgentID: agent.ID, HarnessID: "codex", Model: "a/b", Title: new("t"), Status: db.StatusCreating, Generation: 1,
+		ID: got.ID, AgentID: agent.ID, HarnessID: "codex", Model: "a/b", Title: new("t"), TitlePreview: new("hi"), Status: db.StatusCreating, Generation: 1,
 		SkillIDs: []string{"k"}, EnvNames: []string{"A", "B"}, EnvPlain: []string{"A"}, Warnings: []string{"w"},
-		CreatedAt: got.CreatedAt, CreatingSince: got.CreatedAt,
+		CreatedAt: got.CreatedAt, CreatingSince: got.CreatedAt, DeadlineAt: &later,
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(db.Created{Session: want}, created); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff(want, readSession(t, s, got.ID)); diff != "" {
 		t.Error(diff)
+	}
+	turns, err := s.Turns(t.Context(), got.ID)
+	wantTurns := []db.Turn{{
+		SessionID: got.ID, Status: db.TurnQueued, Parts: first.Parts, Request: first.Request, Lossy: true, DeadlineAt: later,
+	}}
+	if diff := cmp.Diff(wantTurns, turns, cmpopts.IgnoreFields(db.Turn{}, "CreatedAt")); err != nil || diff != "" {
+		t.Error(diff, err)
 	}
 	if _, err := s.CreateSession(t.Context(), db.NewSession{AgentID: "nobody"}); !errors.Is(err, db.ErrNotFound) {
 		t.Errorf("for nobody: err = %v, want ErrNotFound", err)
@@ -71,18 +135,6 @@ func TestSessionsKeepTheirModel(t *testing.T) {
 	}
 }
 
-// reply completes a first turn of a ready session with the given response.
-func reply(t *testing.T, s *db.Store, sessionID, response string) {
-	t.Helper()
-	seq, _, err := s.BeginTurn(t.Context(), sessionID, json.RawMessage(`[]`), "")
-	if err == nil {
-		err = s.CompleteTurn(t.Context(), sessionID, seq, json.RawMessage(`[]`), json.RawMessage(response))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestLiveSessions(t *testing.T) {
 	s := openStore(t, config(t))
 	one, two := newAgent(t, s, db.Agent{}), newAgent(t, s, db.Agent{})
@@ -94,7 +146,7 @@ func TestLiveSessions(t *testing.T) {
 	if _, err := s.EndSession(t.Context(), ended.ID); err != nil {
 		t.Fatal(err)
 	}
-	reply(t, s, ready.ID, `{"parts":[]}`)
+	reply(t, s, ready, `{"parts":[]}`)
 	want := []db.Session{creating, readSession(t, s, ready.ID), other}
 	want[1].Response = nil // may be large
 	byID := cmpopts.SortSlices(func(a, b db.Session) bool { return a.ID < b.ID })
@@ -125,9 +177,9 @@ func TestListsHoldShortResponses(t *testing.T) {
 	agent := newAgent(t, s, db.Agent{})
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			id := newReadySession(t, s, agent.ID).ID
-			reply(t, s, id, tt.response)
-			if got := readSession(t, s, id).Response; string(got) != tt.response {
+			session := newReadySession(t, s, agent.ID)
+			reply(t, s, session, tt.response)
+			if got := readSession(t, s, session.ID).Response; string(got) != tt.response {
 				t.Errorf("one session has %d bytes of %d", len(got), len(tt.response))
 			}
 			rows, _, err := s.Sessions(t.Context(), db.SessionQuery{Limit: 1})
@@ -138,10 +190,31 @@ func TestListsHoldShortResponses(t *testing.T) {
 			if n := gjson.Get(got, "parts.#").Int(); n != int64(tt.parts) || len(got) > limit+200 || len(got) < tt.size || !gjson.Valid(got) {
 				t.Errorf("list has %d bytes, %d parts: %.200s", len(got), n, got)
 			}
-			reply(t, s, id, `{"parts":["next"]}`)
+			reply(t, s, session, `{"parts":["next"]}`)
 			if rows, _, err = s.Sessions(t.Context(), db.SessionQuery{Limit: 1}); err != nil || string(rows[0].Response) != `{"parts":["next"]}` {
 				t.Errorf("after a short reply: %.200s, %v", rows[0].Response, err)
 			}
 		})
+	}
+}
+
+func TestOutputsAreKept(t *testing.T) {
+	s := openStore(t, config(t))
+	id := newSession(t, s, newAgent(t, s, db.Agent{}).ID).ID
+	check := func(want string) {
+		t.Helper()
+		if got, err := s.Output(t.Context(), id); err != nil || got != want {
+			t.Errorf("output = %q, %v, want %q", got, err, want)
+		}
+	}
+	check("")
+	for _, text := range []string{"one", "two\n"} {
+		if err := s.SaveOutput(t.Context(), id, text); err != nil {
+			t.Fatal(err)
+		}
+		check(text)
+	}
+	if err := s.SaveOutput(t.Context(), "nobody", "x"); err != nil {
+		t.Errorf("for a session that is gone: %v", err)
 	}
 }

@@ -128,7 +128,7 @@ func TestDeleteSkill(t *testing.T) {
 func TestSkillGiven(t *testing.T) {
 	s := openStore(t, config(t))
 	agent, other := newAgent(t, s, db.Agent{}), newAgent(t, s, db.Agent{})
-	session, err := s.CreateSession(t.Context(), db.NewSession{AgentID: agent.ID, SkillIDs: []string{"a", "b"}})
+	created, err := s.CreateSession(t.Context(), db.NewSession{AgentID: agent.ID, SkillIDs: []string{"a", "b"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestSkillGiven(t *testing.T) {
 	if !given(agent.ID, "b") || given(agent.ID, "c") || given(other.ID, "b") {
 		t.Error("given to the wrong agent, or not given")
 	}
-	if _, err := s.EndSession(t.Context(), session.ID); err != nil {
+	if _, err := s.EndSession(t.Context(), created.Session.ID); err != nil {
 		t.Fatal(err)
 	}
 	if given(agent.ID, "b") {

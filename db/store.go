@@ -28,6 +28,7 @@ type Config struct {
 	Sealer *Sealer          // encrypts env values at rest
 	Now    func() time.Time // nil: time.Now
 	NewID  func() string    // nil: random UUIDs
+	Hook   Hook             // around commits, for tests; nil: none
 }
 
 // A Store reads and writes one database file. It is safe for concurrent use: writes
@@ -67,6 +68,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := migrate(ctx, s.w, cfg.Schema, upgradeFiles); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), s.w.close())
 	}
+	s.w.hook = cfg.Hook
 	s.r = openReader(path)
 	if err := s.r.db.PingContext(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), s.Close())

@@ -1,12 +1,17 @@
 package e2e
 
 import (
+	"context"
+	"crypto/rand"
 	"errors"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/docker/docker/api/types/container"
+	dockerimage "github.com/docker/docker/api/types/image"
 
 	"lap/client"
 )
@@ -124,21 +129,33 @@ func TestKilledDuringCreating(t *testing.T) {
 	}
 }
 
-func TestLostSandbox(t *testing.T) {
+// TestSandboxThatCannotBeReplaced loses a sandbox together with its image.
+func TestSandboxThatCannotBeReplaced(t *testing.T) {
 	docker := engine(t)
-	s := serve(t, options{})
-	agent := s.agent(t, client.NewAgent{})
+	image := "lap-e2e:" + rand.Text()
+	if err := docker.ImageTag(t.Context(), "debian:bookworm-slim", strings.ToLower(image)); err != nil {
+		t.Skipf("needs debian:bookworm-slim: %v", err)
+	}
+	untag := sync.OnceFunc(func() {
+		if _, err := docker.ImageRemove(context.WithoutCancel(t.Context()), strings.ToLower(image), dockerimage.RemoveOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(untag)
+	s := serve(t, options{env: []string{"LAP_PULL=never", "WARM_POOL_SIZE=0"}})
+	agent := s.agent(t, client.NewAgent{HarnessImage: strings.ToLower(image)})
 	sess := s.session(t, agent.ID, client.NewSession{})
 	s.sh(t, sess.ID, "echo before")
-	if err := docker.ContainerKill(t.Context(), *sess.TaskARN, "KILL"); err != nil {
+	if err := docker.ContainerRemove(t.Context(), *sess.TaskARN, container.RemoveOptions{Force: true}); err != nil {
 		t.Fatal(err)
 	}
+	untag()
 	var failed *client.Error
-	if _, err := s.Send(t.Context(), sess.ID, "anybody there?"); !errors.As(err, &failed) || failed.Status != 502 {
-		t.Errorf("a message to a killed sandbox: %v, want 502", err)
+	if _, err := s.Send(t.Context(), sess.ID, "anybody there?"); !errors.As(err, &failed) || failed.Status != 502 || !strings.Contains(failed.Message, "LAP_PULL") {
+		t.Errorf("a message to a sandbox that cannot be replaced: %v, want 502 with the reason", err)
 	}
 	after, err := s.Session(t.Context(), sess.ID)
-	if err != nil || after.Status != "dead" || after.FailureReason == nil {
+	if err != nil || after.Status != "dead" || after.FailureReason == nil || !strings.HasPrefix(*after.FailureReason, "sandbox unreachable") {
 		t.Errorf("session %+v, error %v; want dead with a reason", after, err)
 	}
 	if left := containers(t, docker, "dev.lap.session", sess.ID); len(left) > 0 {

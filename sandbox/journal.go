@@ -38,8 +38,8 @@ type Turn struct {
 	Body json.RawMessage `json:"body"`
 }
 
-// A TurnResult is how a Turn ended. Status is 0 when the harness gave no answer, and
-// Error says why.
+// A TurnResult is how a Turn ended. Error says why there is no Body: the harness gave no
+// answer, then Status is 0, or one that the guest could not keep.
 type TurnResult struct {
 	ID     string          `json:"id"`
 	Status int             `json:"status"`

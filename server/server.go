@@ -31,21 +31,27 @@ const (
 
 // A Server is one running lap: a database, an engine of sessions, an API.
 type Server struct {
-	settings Settings
-	log      *slog.Logger
-	lock     *flock.Flock
-	store    *db.Store
-	runtime  *docker.Docker
-	engine   *session.Engine
-	handler  http.Handler
-	listener net.Listener
-	key      string
+	settings    Settings
+	instruments instruments
+	log         *slog.Logger
+	lock        *flock.Flock
+	store       *db.Store
+	runtime     *docker.Docker
+	mirrors     *mirror.Mirrors
+	engine      *session.Engine
+	handler     http.Handler
+	endStreams  func() // lets requests go that would stay for ever
+	listener    net.Listener
+	key         string
 }
 
 // New opens the data directory and listens, but serves nothing before Run. schema is
 // the text of schema.sql. After an error nothing stays open.
 func New(ctx context.Context, s Settings, schema string, log *slog.Logger) (_ *Server, err error) {
 	srv := &Server{settings: s, log: log}
+	if srv.instruments, err = instrument(); err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, srv.close())
@@ -61,7 +67,9 @@ func New(ctx context.Context, s Settings, schema string, log *slog.Logger) (_ *S
 	if err != nil {
 		return nil, err
 	}
-	srv.store, err = db.Open(ctx, db.Config{Path: filepath.Join(s.DataDir, databaseFile), Schema: schema, Sealer: seal})
+	srv.store, err = db.Open(ctx, db.Config{
+		Path: filepath.Join(s.DataDir, databaseFile), Schema: schema, Sealer: seal, Hook: srv.instruments.commits,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -90,11 +98,12 @@ func (s *Server) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.mirrors = mirror.New(mirror.Config{Dir: filepath.Join(s.settings.DataDir, mirrorsDir), Log: s.log})
 	counters := metrics.New()
 	var rest *api.API
 	s.engine = session.New(ctx, session.Config{
-		Store: s.store, Runtime: s.runtime, Limits: s.settings.Limits, Images: s.settings.Images,
-		Mirrors: mirror.New(mirror.Config{Dir: filepath.Join(s.settings.DataDir, mirrorsDir), Log: s.log}),
+		Store: s.store, Runtime: s.instruments.around(s.runtime), Limits: s.settings.Limits, Images: s.settings.Images,
+		Mirrors: s.mirrors,
 		Env:     s.settings.SandboxEnv, Repo: s.settings.Repo, BaseURL: s.settings.BaseURL, Pool: s.settings.Pool, Gateway: models,
 		Platform:     func(agentID, sessionID string) http.Handler { return rest.SandboxHandler(agentID, sessionID) },
 		StartTimeout: s.settings.StartTimeout, TurnTimeout: s.settings.TurnTimeout,
@@ -107,7 +116,7 @@ func (s *Server) wire(ctx context.Context) error {
 		DefaultModel: s.settings.DefaultModel, IdleTimeout: s.settings.IdleTimeout,
 		Metrics: counters, OpenMetrics: s.settings.PublicMetrics, Log: s.log,
 	})
-	s.handler = rest.Handler()
+	s.handler, s.endStreams = rest.Handler(), rest.EndStreams
 	return nil
 }
 
@@ -148,6 +157,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		Handler: s.handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
+	httpServer.RegisterOnShutdown(s.endStreams)
 	g, ctx := errgroup.WithContext(ctx)
 	engineCtx, stopEngine := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopEngine()
@@ -164,6 +174,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		return s.drain(ctx, httpServer)
 	})
 	g.Go(func() error { s.greetEngine(ctx); return nil })
+	g.Go(func() error { s.sweepMirrors(ctx); return nil })
 	return g.Wait()
 }
 
@@ -198,6 +209,25 @@ func (s *Server) greetEngine(ctx context.Context) {
 	}
 	if err := s.runtime.Sweep(ctx); err != nil && ctx.Err() == nil {
 		s.log.WarnContext(ctx, "old guest volumes not removed", "err", err)
+	}
+}
+
+// sweepEvery is how often mirrors of repositories are looked through for what is not used.
+const sweepEvery = 6 * time.Hour
+
+// sweepMirrors removes what is not used of the mirrors, again and again until ctx ends.
+func (s *Server) sweepMirrors(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		if err := s.mirrors.Sweep(ctx); err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "mirrors of repositories not tidied", "err", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 

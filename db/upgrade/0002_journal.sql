@@ -44,7 +44,7 @@ CREATE INDEX sessions_by_created ON sessions (created_at, id);
 CREATE INDEX sessions_by_agent   ON sessions (agent_id, created_at, id);
 CREATE INDEX sessions_live       ON sessions (agent_id, status) WHERE status IN ('creating', 'ready');
 CREATE INDEX sessions_by_status  ON sessions (status, created_at, id);
-CREATE INDEX sessions_revivable  ON sessions (id) WHERE revivable = 1;
+CREATE INDEX sessions_revivable  ON sessions (stopped_at) WHERE revivable = 1;
 
 CREATE TABLE responses (
   session_id TEXT NOT NULL PRIMARY KEY REFERENCES sessions (id) ON DELETE CASCADE,

@@ -4,6 +4,7 @@ package docker
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"sync"
@@ -32,6 +33,10 @@ const (
 	copyTimeout   = 10 * time.Minute // to copy lap, perhaps over a slow line
 )
 
+// execsAtOnce bounds the execs that are starting at once. Each takes 35 ms of a core, so
+// more at once get nothing done sooner: of a hundred, all are ready as late as the last.
+const execsAtOnce = 8
+
 // Config says how to use the engine.
 type Config struct {
 	Owner string // id of this installation; nothing with another owner is touched
@@ -46,15 +51,17 @@ type Config struct {
 type Docker struct {
 	cfg    Config
 	engine *client.Client
-	broken error // why there is no client at all
+	broken error  // why there is no client at all
+	helper string // begins the names of this process's containers that help to copy lap
 
-	small      time.Duration         // callTimeout
-	greeting   chan struct{}         // full while the API version is agreed on
-	negotiated atomic.Bool           // the API version is agreed on
-	making     chan struct{}         // full while the guest is made
-	guest      atomic.Pointer[guest] // nil until the engine was first used
+	small      time.Duration          // callTimeout
+	greeting   chan struct{}          // full while the API version is agreed on
+	negotiated atomic.Bool            // the API version is agreed on
+	making     chan struct{}          // full while the guest is made
+	execs      chan struct{}          // one for each exec that is starting
+	guest      atomic.Pointer[guest]  // nil until the engine was first used
 	build      atomic.Pointer[string] // what Build said before there was a guest
-	late       sync.WaitGroup        // calls that their caller gave up, until what they made is removed
+	late       sync.WaitGroup         // calls that their caller gave up, until what they made is removed
 }
 
 var _ sandbox.Runtime = (*Docker)(nil)
@@ -63,7 +70,10 @@ var _ sandbox.Runtime = (*Docker)(nil)
 // that is not there, or a context that is broken, shows as sandbox.ErrUnavailable
 // when it is needed.
 func New(cfg Config) *Docker {
-	d := &Docker{cfg: cfg, small: callTimeout, greeting: make(chan struct{}, 1), making: make(chan struct{}, 1)}
+	d := &Docker{
+		cfg: cfg, small: callTimeout, helper: "lap-guest-" + rand.Text() + "-",
+		greeting: make(chan struct{}, 1), making: make(chan struct{}, 1), execs: make(chan struct{}, execsAtOnce),
+	}
 	opts, err := endpoint()
 	if err == nil {
 		d.engine, err = client.NewClientWithOpts(append(opts, closablePipes)...)

@@ -28,7 +28,7 @@ type engine struct {
 	quit          chan struct{} // closed at the end of the test, or before by wake
 	wake          func()        // ends what hangs
 
-	mu         sync.Mutex      // guards what follows
+	mu         sync.Mutex                   // guards what follows
 	containers map[string]map[string]string // labels by name, which is the id as well
 	volume     bool
 	size       int64 // of lap in the volume; 0: it is not there

@@ -27,5 +27,8 @@ func Follow(r io.Reader, progress func(string)) error {
 	return follow(r, func(l layers) { progress(l.String()) })
 }
 
+// ExecsAtOnce is how many execs start at once.
+const ExecsAtOnce = execsAtOnce
+
 // SetCallTimeout limits small engine calls.
 func SetCallTimeout(d *Docker, limit time.Duration) { d.small = limit }

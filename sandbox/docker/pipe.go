@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
+	"time"
 
 	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
@@ -14,6 +16,9 @@ import (
 
 	"lap/sandbox"
 )
+
+// execTimeout is how long an exec of which nothing is heard counts as starting.
+const execTimeout = 2 * time.Second
 
 // Start attaches to the guest's standard streams, which are the sandbox's first pipe of
 // this run, and runs it.
@@ -82,7 +87,23 @@ func (d *Docker) Dial(ctx context.Context, id string) (io.ReadWriteCloser, error
 	return nil, fmt.Errorf("open a pipe to sandbox %.12s: %w", id, err)
 }
 
+// exec runs "lap pipe". The engine answers before it has started it.
 func (d *Docker) exec(ctx context.Context, id string) (io.ReadWriteCloser, error) {
+	begun, err := d.queue(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pipe, err := d.execNow(ctx, id)
+	if err != nil {
+		begun()
+		return nil, err
+	}
+	pipe.begun = begun
+	time.AfterFunc(execTimeout, begun)
+	return pipe, nil
+}
+
+func (d *Docker) execNow(ctx context.Context, id string) (*stream, error) {
 	var exec container.ExecCreateResponse
 	err := d.request(ctx, func(ctx context.Context) (err error) {
 		exec, err = d.engine.ContainerExecCreate(ctx, id, container.ExecOptions{
@@ -93,13 +114,23 @@ func (d *Docker) exec(ctx context.Context, id string) (io.ReadWriteCloser, error
 	if err != nil {
 		return nil, err
 	}
-	pipe, err := d.attach(ctx, func(ctx context.Context) (types.HijackedResponse, error) {
+	return d.attach(ctx, func(ctx context.Context) (types.HijackedResponse, error) {
 		return d.engine.ContainerExecAttach(ctx, exec.ID, container.ExecAttachOptions{})
 	})
-	if err != nil {
-		return nil, err
-	}
-	return pipe, nil
+}
+
+// queue waits until an exec may start, no longer than for an engine that hangs. begun
+// lets the next one start, once.
+func (d *Docker) queue(ctx context.Context) (begun func(), err error) {
+	err = d.call(ctx, d.small, func(ctx context.Context) error {
+		select {
+		case d.execs <- struct{}{}:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	return sync.OnceFunc(func() { <-d.execs }), err
 }
 
 type attached struct {

@@ -110,7 +110,7 @@ func TestDialTellsWhatBecameOfTheSandbox(t *testing.T) {
 			e.HandleFunc("POST "+api+"/containers/{id}/exec", func(w http.ResponseWriter, _ *http.Request) { refuse(w, tt.status, "not now") })
 			_, err := d.Dial(t.Context(), "c")
 			for _, sentinel := range []error{sandbox.ErrGone, sandbox.ErrPaused} {
-				if errors.Is(err, sentinel) != (sentinel == tt.want) {
+				if errors.Is(err, sentinel) != errors.Is(tt.want, sentinel) {
 					t.Errorf("error = %v, want %v", err, tt.want)
 				}
 			}
@@ -142,5 +142,52 @@ func TestStartRefusesWhatCannotStart(t *testing.T) {
 				t.Errorf("error = %v, want %v", err, tt.want)
 			}
 		})
+	}
+}
+
+func TestExecsAreStartedFewAtOnce(t *testing.T) {
+	e, d := newEngine(t)
+	e.HandleFunc("POST "+api+"/containers/{id}/exec", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"Id":"e"}`) })
+	e.HandleFunc("POST "+api+"/exec/{id}/start", func(w http.ResponseWriter, _ *http.Request) { _ = echo(w) })
+	var pipes []io.ReadWriteCloser
+	for range docker.ExecsAtOnce {
+		pipe, err := d.Dial(t.Context(), "c")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer pipe.Close()
+		pipes = append(pipes, pipe)
+	}
+	begin := map[string]func(io.ReadWriteCloser){
+		"output": func(p io.ReadWriteCloser) {
+			fmt.Fprintln(p, "hello")
+			_, _ = p.Read(make([]byte, 9))
+		},
+		"end": func(p io.ReadWriteCloser) { p.Close() },
+	}
+	for what, f := range begin {
+		dialed := make(chan struct{})
+		go func() {
+			defer close(dialed)
+			if _, err := d.Dial(t.Context(), "c"); err != nil {
+				t.Error(err)
+			}
+		}()
+		select {
+		case <-dialed:
+			t.Fatal("one more than may start at once")
+		case <-time.After(50 * time.Millisecond):
+		}
+		f(pipes[0])
+		pipes = pipes[1:]
+		select {
+		case <-dialed:
+		case <-time.After(time.Second):
+			t.Fatalf("no exec started after the %s of another", what)
+		}
+	}
+	docker.SetCallTimeout(d, 20*time.Millisecond)
+	if _, err := d.Dial(t.Context(), "c"); !errors.Is(err, sandbox.ErrUnavailable) {
+		t.Errorf("error = %v", err)
 	}
 }

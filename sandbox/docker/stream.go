@@ -14,21 +14,23 @@ import (
 // stream. Standard error is drained; its tail explains an early end.
 type stream struct {
 	types.HijackedResponse
-	end  context.CancelFunc // of the connection's context
-	left int                // bytes left in the current frame
-	err  bool               // the current frame is standard error
-	tail []byte
+	end   context.CancelFunc // of the connection's context
+	begun func()             // called with the first output or end, and after
+	left  int                // bytes left in the current frame
+	err   bool               // the current frame is standard error
+	tail  []byte
 }
 
 const tailSize = 2 << 10
 
 func newStream(h types.HijackedResponse, end context.CancelFunc) *stream {
-	return &stream{HijackedResponse: h, end: end}
+	return &stream{HijackedResponse: h, end: end, begun: func() {}}
 }
 
 // Read returns standard output. The engine sends frames of an 8-byte header (stream
 // number, three zeros, big-endian length) and a payload.
 func (s *stream) Read(b []byte) (int, error) {
+	defer s.begun()
 	for s.left == 0 || s.err {
 		if err := s.next(); err != nil {
 			return 0, s.explain(err)
@@ -69,6 +71,7 @@ func (s *stream) Write(b []byte) (int, error) { return s.Conn.Write(b) }
 
 // Close closes both directions.
 func (s *stream) Close() error {
+	defer s.begun()
 	defer s.end()
 	return s.Conn.Close()
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -33,7 +34,7 @@ func (d *Docker) fill(ctx context.Context, g *guest, hash, file, image string) (
 	}
 	id, err := d.create(ctx,
 		&container.Config{Image: image, Entrypoint: []string{guestBinary}, NetworkDisabled: true, Labels: map[string]string{labelOwner: d.cfg.Owner}},
-		&container.HostConfig{NetworkMode: "none", Mounts: []mount.Mount{g.mount(false)}}, "lap-guest-"+rand.Text())
+		&container.HostConfig{NetworkMode: "none", Mounts: []mount.Mount{g.mount(false)}}, d.helper+rand.Text())
 	if err != nil {
 		return err
 	}
@@ -99,9 +100,25 @@ func (d *Docker) put(ctx context.Context, id string, content io.Reader, size int
 	return errors.Join(err, <-written)
 }
 
-// Sweep removes guest volumes of other builds that were made more than a day ago and
-// that no container uses now.
+// Sweep removes what copying lap left: containers of an earlier process that came to its
+// end meanwhile, and guest volumes of other builds that were made more than a day ago and
+// that no container uses now. It is for the only process of its installation.
 func (d *Docker) Sweep(ctx context.Context) error {
+	return errors.Join(d.sweepHelpers(ctx), d.sweepVolumes(ctx))
+}
+
+func (d *Docker) sweepHelpers(ctx context.Context) error {
+	list, err := d.List(ctx)
+	errs := []error{err}
+	for _, c := range list {
+		if c.Session == "" && c.Name != "" && !strings.HasPrefix(c.Name, d.helper) {
+			errs = append(errs, d.Remove(ctx, c.ID))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (d *Docker) sweepVolumes(ctx context.Context) error {
 	var list volume.ListResponse
 	err := d.request(ctx, func(ctx context.Context) (err error) {
 		list, err = d.engine.VolumeList(ctx, volume.ListOptions{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"testing"
 )
@@ -113,5 +114,22 @@ func TestBuildIsTheVolumeOfEverySandbox(t *testing.T) {
 	e.HandleFunc("GET "+api+"/info", func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusInternalServerError, "asked again") })
 	if after, err := d.Build(t.Context()); err != nil || after != before || made != before {
 		t.Errorf("build %q, then %q with volume %q, error %v", before, after, made, err)
+	}
+}
+
+func TestSweepRemovesHelpersOfAnEarlierProcess(t *testing.T) {
+	e, d := newEngine(t)
+	const one, helper = `{"Id":"one","Names":["/lap-one-1"],"Labels":{"dev.lap.owner":"me","dev.lap.session":"one"}}`, `{"Id":"helper","Names":["/lap-guest-EARLIER-1"],"Labels":{"dev.lap.owner":"me"}}`
+	e.HandleFunc("GET "+api+"/containers/json", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "["+one+","+helper+"]")
+	})
+	e.HandleFunc("GET "+api+"/volumes", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{}`) })
+	var removed []string
+	e.HandleFunc("DELETE "+api+"/containers/{id}", func(_ http.ResponseWriter, r *http.Request) { removed = append(removed, r.PathValue("id")) })
+	if err := d.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(removed) != 1 || removed[0] != "helper" {
+		t.Errorf("removed %v, want the helper alone", removed)
 	}
 }

@@ -4,6 +4,7 @@ package guest_test
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"os"
 	"testing"
@@ -109,4 +110,23 @@ func TestBootThatFails(t *testing.T) {
 	if events := f.boot(boot); !events[len(events)-1].Done {
 		t.Errorf("boot after one that failed: %+v", events)
 	}
+}
+
+func TestBootThatIsTooLarge(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil)
+	res := f.do(t.Context(), http.MethodPost, "/boot", io.LimitReader(blanks{}, 129<<20), "Expect", "100-continue")
+	if res.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Errorf("status = %s", res.Status)
+	}
+}
+
+// blanks is endless white space.
+type blanks struct{}
+
+func (blanks) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = ' '
+	}
+	return len(p), nil
 }

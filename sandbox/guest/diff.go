@@ -10,7 +10,10 @@ import (
 
 // readDiff answers GET /diff. What goes wrong after the first byte ends the connection.
 func (g *Guest) readDiff(w http.ResponseWriter, r *http.Request) error {
-	tmp, err := os.MkdirTemp("", "lap-diff-")
+	if err := os.MkdirAll(g.places.scratch, 0o700); err != nil {
+		return err
+	}
+	tmp, err := os.MkdirTemp(g.places.scratch, "diff-")
 	if err != nil {
 		return err
 	}
@@ -33,7 +36,7 @@ func (g *Guest) readDiff(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-const diffType = "text/x-diff; charset=utf-8"
+const diffType = "text/x-diff"
 
 // A diffWriter knows whether the answer has begun.
 type diffWriter struct {

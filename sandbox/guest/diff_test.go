@@ -177,7 +177,7 @@ func TestDiffEndsWithItsReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	leave()
-	for pattern := os.TempDir() + "/lap-diff-*"; ; { // until the guest has tidied up
+	for pattern := f.dir + "/scratch/diff-*"; ; { // until the guest has tidied up
 		if left, err := filepath.Glob(pattern); err != nil || len(left) == 0 {
 			break
 		}

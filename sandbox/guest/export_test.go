@@ -29,5 +29,8 @@ func NewTest(dir string, stderr io.Writer, harness func() Program) TestGuest {
 // Program is a harness.
 type Program = program
 
+// Print logs a text.
+func (g TestGuest) Print(text string) { g.log.Info(text) }
+
 // Close ends the guest's harness.
 func (g TestGuest) Close() { g.closeHarness() }

@@ -3,6 +3,7 @@
 package guest
 
 import (
+	"net/http"
 	"sync"
 	"time"
 
@@ -12,6 +13,9 @@ import (
 const (
 	// resultPatience is how long a session.idle waits for the result of its turn.
 	resultPatience = 2 * time.Second
+	// idlePatience is how long the result of a turn waits for its session.idle, which is
+	// told with it then: who has the result can begin another turn.
+	idlePatience = 100 * time.Millisecond
 	// backlogLimit is how many bytes of frames may wait with it.
 	backlogLimit = 4 << 20
 )
@@ -35,10 +39,11 @@ type feed struct {
 	size     int             // bytes of backlog
 	until    time.Time       // when backlog goes without the result
 	patience *time.Timer     // calls expire, in time
+	held     chan struct{}   // closed when an idle event is held back next
 }
 
 func newFeed(j *journal) *feed {
-	f := &feed{journal: j, running: map[string]int{}, early: map[string]bool{}}
+	f := &feed{journal: j, running: map[string]int{}, early: map[string]bool{}, held: make(chan struct{})}
 	f.merge.out = func(fr frame) { j.add(eventRecord(fr)) }
 	f.merge.timer = time.AfterFunc(toolWindow, func() { f.locked(f.merge.expire) })
 	f.patience = time.AfterFunc(resultPatience, func() { f.locked(f.expire) })
@@ -73,11 +78,38 @@ func (f *feed) begin(session string) {
 	f.running[session]++
 }
 
+// awaitIdle waits for the idle event of a turn that was answered, for a while.
+func (f *feed) awaitIdle(session string) {
+	late := time.NewTimer(idlePatience)
+	defer late.Stop()
+	for {
+		f.mu.Lock()
+		here, held := f.backlog != nil && f.awaited == session, f.held
+		f.mu.Unlock()
+		if here {
+			return
+		}
+		select {
+		case <-held:
+		case <-late.C:
+			return
+		}
+	}
+}
+
 // finish takes the result of a turn that begin was told of.
 func (f *feed) finish(session string, result sandbox.TurnResult) {
+	if result.Status > 0 && result.Status < http.StatusBadRequest { // others may have no idle event
+		f.awaitIdle(session)
+	}
 	r := resultRecord(result)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.journal.together(func() { f.end(session, r) })
+}
+
+// end writes the result of a turn, and its idle event if that is held back.
+func (f *feed) end(session string, r record) {
 	if f.running[session]--; f.running[session] <= 0 {
 		delete(f.running, session)
 	}
@@ -104,6 +136,8 @@ func (f *feed) take(fr frame) {
 		f.awaited, f.backlog, f.size = fr.session, []frame{fr}, len(fr.raw)
 		f.until = time.Now().Add(resultPatience)
 		f.patience.Reset(resultPatience)
+		close(f.held)
+		f.held = make(chan struct{})
 		return
 	case idle || fr.busy: // a turn without an idle event is over before another is busy
 		delete(f.early, fr.session)

@@ -20,7 +20,10 @@ type feedTest struct {
 	t *testing.T
 }
 
-func newFeedTest(t *testing.T) feedTest { return feedTest{newFeed(newJournal()), t} }
+func newFeedTest(t *testing.T) feedTest {
+	t.Helper()
+	return feedTest{newFeed(newJournal()), t}
+}
 
 func (f feedTest) delta(part, text string) {
 	f.event(event(f.t, fmt.Sprintf(`{"id":"e","type":"message.part.delta","properties":{"sessionID":"s","partID":%q,"field":"text","delta":"%s","x":1}}`, part, text)))
@@ -34,8 +37,8 @@ func (f feedTest) say(kind, session string) {
 	f.event(event(f.t, fmt.Sprintf(`{"type":%q,"properties":{"sessionID":%q}}`, kind, session)))
 }
 
-func (f feedTest) busy(session string) {
-	f.event(event(f.t, fmt.Sprintf(`{"type":"session.status","properties":{"sessionID":%q,"status":{"type":"busy"}}}`, session)))
+func (f feedTest) busy() {
+	f.event(event(f.t, `{"type":"session.status","properties":{"sessionID":"s","status":{"type":"busy"}}}`))
 }
 
 // want compares the journal in short with want.
@@ -139,7 +142,7 @@ func TestFeedPutsTheResultBeforeIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFeedTest(t)
 		f.begin("s")
-		f.busy("s")
+		f.busy()
 		f.say(idleEvent, "other")
 		f.say(idleEvent, "s")
 		f.delta("p", "a")
@@ -155,10 +158,10 @@ func TestFeedDoesNotWaitAfterTheResult(t *testing.T) {
 		f := newFeedTest(t)
 		f.begin("s")
 		f.begin("s")
-		f.busy("s")
+		f.busy()
 		f.finish("s", sandbox.TurnResult{ID: "t1"})
 		f.say(idleEvent, "s")
-		f.busy("s")
+		f.busy()
 		f.want("session.status s", "result t1", "session.idle s", "session.status s")
 		f.say(idleEvent, "s")
 		f.want("session.status s", "result t1", "session.idle s", "session.status s")
@@ -173,7 +176,7 @@ func TestFeedWaitsAgainAfterATurnWithoutIdle(t *testing.T) {
 		f.begin("s")
 		f.finish("s", sandbox.TurnResult{ID: "t1"})
 		f.begin("s")
-		f.busy("s")
+		f.busy()
 		f.say(idleEvent, "s")
 		f.finish("s", sandbox.TurnResult{ID: "t2"})
 		f.want("result t1", "session.status s", "result t2", "session.idle s")

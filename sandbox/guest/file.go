@@ -128,19 +128,19 @@ func (g *Guest) putFile(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	real, err := settle(path)
+	path, err = settle(path)
 	if err != nil {
 		return err
 	}
 	for _, dir := range kernelDirs {
-		if real == dir || strings.HasPrefix(real, dir+"/") {
+		if path == dir || strings.HasPrefix(path, dir+"/") {
 			return refuse(http.StatusBadRequest, "path: nothing can be put into %s", dir)
 		}
 	}
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind == tarType {
-		err = putDir(r, real)
+		err = putDir(r.Body, path)
 	} else {
-		err = putRegular(r, real)
+		err = putRegular(r, path)
 	}
 	if err != nil {
 		return err
@@ -160,7 +160,7 @@ func putRegular(r *http.Request, path string) error {
 	return writeFile(path, r.Body, fs.FileMode(mode))
 }
 
-func putDir(r *http.Request, path string) error {
+func putDir(body io.Reader, path string) error {
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return err
 	}
@@ -169,7 +169,7 @@ func putDir(r *http.Request, path string) error {
 		return err
 	}
 	defer root.Close()
-	return unpack(r.Context(), r.Body, root)
+	return unpack(body, root)
 }
 
 // locate is the path that a request is about, absolute: "~" is home, the rest starts in

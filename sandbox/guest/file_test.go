@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -99,11 +100,26 @@ func TestFilesThatAreRefused(t *testing.T) {
 		method, path string
 		want         int
 	}{
-		{"GET", "", 400}, {"PUT", "", 400}, {"GET", "a\x00b", 400}, {"GET", strings.Repeat("x/", 3000), 400},
-		{"GET", "missing", 404}, {"GET", "dir/file/x", 409}, {"GET", "fifo", 409}, {"GET", "/dev/zero", 409},
-		{"GET", "/proc/self/status", 409}, {"GET", "/proc", 409}, {"GET", "proc/status", 409}, {"GET", "loop", 400},
-		{"PUT", "dir", 409}, {"PUT", "dir/file/x", 409}, {"PUT", "fifo", 409}, {"PUT", "/dev/lap-test", 400},
-		{"PUT", "/proc/sys/kernel/hostname", 400}, {"PUT", "/sys/x", 400}, {"PUT", "proc/x", 400}, {"PUT", "/dev", 400},
+		{"GET", "", 400},
+		{"PUT", "", 400},
+		{"GET", "a\x00b", 400},
+		{"GET", strings.Repeat("x/", 3000), 400},
+		{"GET", "missing", 404},
+		{"GET", "dir/file/x", 409},
+		{"GET", "fifo", 409},
+		{"GET", "/dev/zero", 409},
+		{"GET", "/proc/self/status", 409},
+		{"GET", "/proc", 409},
+		{"GET", "proc/status", 409},
+		{"GET", "loop", 400},
+		{"PUT", "dir", 409},
+		{"PUT", "dir/file/x", 409},
+		{"PUT", "fifo", 409},
+		{"PUT", "/dev/lap-test", 400},
+		{"PUT", "/proc/sys/kernel/hostname", 400},
+		{"PUT", "/sys/x", 400},
+		{"PUT", "proc/x", 400},
+		{"PUT", "/dev", 400},
 		{"PUT", strings.Repeat("x", 300), 400},
 	}
 	for _, tt := range tests {
@@ -260,7 +276,7 @@ func TestDirThereAndBack(t *testing.T) {
 }
 
 // archive makes a tar.
-func archive(t testing.TB, members ...tar.Header) []byte {
+func archive(t *testing.T, members ...tar.Header) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	tw := tar.NewWriter(&b)
@@ -328,6 +344,22 @@ func TestTarsThatAreRefused(t *testing.T) {
 	whole := archive(t, tar.Header{Typeflag: tar.TypeReg, Name: "a", Size: 2000})
 	for _, body := range []string{"no tar", string(whole[:1000]), strings.Repeat("x", 2000)} {
 		f.send(http.MethodPut, files("in"), body, http.StatusBadRequest, "Content-Type", "application/x-tar")
+	}
+}
+
+func TestTarWithHolesIsRefused(t *testing.T) {
+	t.Parallel()
+	f := booted(t, newFakeHarness(nil))
+	f.write("sparse", "x")
+	if err := os.Truncate(f.dir+"/sparse", 1<<30); err != nil {
+		t.Fatal(err)
+	}
+	for _, format := range []string{"gnu", "pax"} {
+		packed, err := exec.Command("tar", "-C", f.dir, "--format="+format, "--sparse", "-c", "sparse").Output()
+		if err != nil || len(packed) > 1<<20 {
+			t.Skipf("tar packs no holes: %v, %d bytes", err, len(packed))
+		}
+		f.send(http.MethodPut, files("in"), string(packed), http.StatusBadRequest, "Content-Type", "application/x-tar")
 	}
 }
 

@@ -40,7 +40,7 @@ type harness struct {
 // on being read when ctx has ended.
 func newHarness(ctx context.Context, p program, f *feed, log *slog.Logger) (*harness, error) {
 	lines := newLines()
-	srv := &http.Server{Handler: p, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)} //nolint:gosec // its only client is the guest
+	srv := &http.Server{Handler: p, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	h := &harness{Handler: p, client: &http.Client{Transport: &http.Transport{
 		DialContext: lines.dial, DisableCompression: true, IdleConnTimeout: time.Minute,

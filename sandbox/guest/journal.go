@@ -60,6 +60,7 @@ type journal struct {
 	size    int        // bytes of records that are no results
 	results int        // bytes of those that are
 	reader  *reader    // nil: nobody reads
+	corked  int64      // entries from this one on are not read yet, as more is to come with them; 0: all are
 }
 
 // newJournal returns an empty journal for a guest process with a new random id.
@@ -87,9 +88,26 @@ func (j *journal) add(r record) {
 		j.size += r.size()
 		j.bound()
 	}
-	if j.reader != nil {
+	j.wake()
+}
+
+// wake wakes the reader, if there is one. j.mu is held.
+func (j *journal) wake() {
+	if j.reader != nil && j.corked == 0 {
 		j.reader.wake()
 	}
+}
+
+// together has the entries that fn adds read together.
+func (j *journal) together(fn func()) {
+	j.mu.Lock()
+	j.corked = j.last + 1 // the first that fn adds; at least 1
+	j.mu.Unlock()
+	fn()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.corked = 0
+	j.wake()
 }
 
 // addLost notes that entries are missing, in one record with such a note right before it.
@@ -197,7 +215,7 @@ func (j *journal) after(n int64) []record {
 		n = j.gone
 	}
 	from, _ := slices.BinarySearchFunc(j.records, n+1, func(r record, n int64) int { return int(r.n - n) })
-	for size, i := 0, from; i < len(j.records) && size < batchSize; i++ {
+	for size, i := 0, from; i < len(j.records) && size < batchSize && (j.corked == 0 || j.records[i].n < j.corked); i++ {
 		r := j.records[i]
 		if i == from {
 			r.lost = min(r.lost, r.n-n) // the reader has the first ones of the run

@@ -80,8 +80,9 @@ func packMember(tw *tar.Writer, dir *os.Root, prefix, name string) error {
 		return tw.WriteHeader(h)
 	case 0:
 		return packFile(tw, dir, name, h)
+	default:
+		return nil // a socket, a device or a named pipe
 	}
-	return nil // a socket, a device or a named pipe
 }
 
 // packFile packs a regular file with the size it has now, whatever becomes of it.

@@ -3,6 +3,7 @@
 package guest
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -86,9 +87,16 @@ func statusOf(err error) int {
 
 // decode reads a JSON body of at most limit bytes into v.
 func decode(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
-	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit)).Decode(v)
+	var body bytes.Buffer
+	if n := r.ContentLength; n > 0 && n <= limit {
+		body.Grow(int(n) + bytes.MinRead) // growing step by step takes several times the memory
+	}
+	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, limit))
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		return refuse(http.StatusRequestEntityTooLarge, "the body is larger than %d MiB", limit>>20)
+	}
+	if err == nil {
+		err = json.Unmarshal(body.Bytes(), v)
 	}
 	if err != nil {
 		return refuse(http.StatusBadRequest, "the body is not what it should be: %w", err)

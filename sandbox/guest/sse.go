@@ -34,7 +34,7 @@ func newEventStream(r io.Reader, limit int) *eventStream {
 // After that the following event can be read, after any other error nothing can.
 func (s *eventStream) next() ([]byte, error) {
 	var data []byte
-	any, long := false, false
+	begun, long := false, false
 	for {
 		line, err := s.line(s.max - len(data))
 		switch {
@@ -47,13 +47,13 @@ func (s *eventStream) next() ([]byte, error) {
 			if !ok || long {
 				continue
 			}
-			if any {
+			if begun {
 				data = append(data, '\n')
 			}
-			data, any = append(data, value...), true
+			data, begun = append(data, value...), true
 		case long:
 			return nil, errLongFrame
-		case any:
+		case begun:
 			return data, nil
 		}
 	}

@@ -14,6 +14,7 @@ import (
 const (
 	minBackoff = 20 * time.Millisecond // before the event stream is asked for again
 	maxBackoff = 2 * time.Second
+	tellEvery  = time.Second // at the most, of frames that were dropped
 )
 
 // A tail reads the event stream of a harness into a feed, for as long as the harness
@@ -25,6 +26,9 @@ type tail struct {
 	log    *slog.Logger
 	opened chan struct{} // closed when events are read for the first time
 	open   bool          // opened is closed
+
+	dropped int       // frames that were no events, since told
+	told    time.Time // when that was logged
 }
 
 func newTail(client *http.Client, f *feed, log *slog.Logger) *tail {
@@ -97,8 +101,18 @@ func (t *tail) pass(data []byte, err error) {
 	}
 	switch {
 	case err != nil:
-		t.log.Warn("frame of the harness dropped", "err", err, "bytes", len(data))
+		t.drop(err)
 	case f.kind != connectedEvent && f.kind != heartbeatEvent:
 		t.feed.event(f)
 	}
+}
+
+// drop counts a frame that is no event, and tells of it now and then: there may be many.
+func (t *tail) drop(err error) {
+	t.dropped++
+	if time.Since(t.told) < tellEvery {
+		return
+	}
+	t.log.Warn("frames of the harness dropped", "frames", t.dropped, "err", err)
+	t.dropped, t.told = 0, time.Now()
 }

@@ -143,7 +143,7 @@ func TestTailMarksWhereEventsMayBeMissing(t *testing.T) {
 	if got, want := f.journal(0).until("two"), []string{"one", "lost 1", "two"}; !slices.Equal(got, want) {
 		t.Errorf("journal = %q, want %q", got, want)
 	}
-	if got := f.stderr.String(); !strings.Contains(got, "frame of the harness dropped") || !strings.Contains(got, "broke off") {
+	if got := f.stderr.String(); !strings.Contains(got, "frames of the harness dropped") || !strings.Contains(got, "broke off") {
 		t.Errorf("log = %s", got)
 	}
 }

@@ -4,7 +4,6 @@ package guest
 
 import (
 	"archive/tar"
-	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -24,7 +23,10 @@ const maxMembers = 1_000_000
 // member lands elsewhere: every step goes through root, which follows no symbolic link
 // out of itself, be it from the tar or from before. What was unpacked before an error
 // stays.
-func unpack(ctx context.Context, r io.Reader, root *os.Root) error {
+//
+// Files with holes are refused: a sender that has left cannot end one, nor has it to send
+// what fills the disk.
+func unpack(r io.Reader, root *os.Root) error {
 	tr := tar.NewReader(r)
 	for n := 0; ; n++ {
 		h, err := tr.Next()
@@ -36,7 +38,7 @@ func unpack(ctx context.Context, r io.Reader, root *os.Root) error {
 		case n == maxMembers:
 			return refuse(http.StatusBadRequest, "the tar has more than %d members", maxMembers)
 		}
-		m := member{Header: h, root: root, body: contextReader{ctx, tr}}
+		m := member{Header: h, root: root, body: tr}
 		if err := m.unpack(); err != nil {
 			return m.explain(err)
 		}
@@ -84,7 +86,7 @@ func (m *member) unpack() error {
 	switch m.Typeflag {
 	case tar.TypeDir:
 		return m.dir()
-	case tar.TypeReg, tar.TypeGNUSparse:
+	case tar.TypeReg:
 		return m.file()
 	case tar.TypeSymlink:
 		return m.symlink()
@@ -132,6 +134,11 @@ func (m *member) clear() error {
 }
 
 func (m *member) file() error {
+	for name := range m.PAXRecords {
+		if strings.HasPrefix(name, "GNU.sparse.") {
+			return refuse(http.StatusBadRequest, "want a file without holes")
+		}
+	}
 	if err := m.clear(); err != nil {
 		return err
 	}
@@ -173,18 +180,4 @@ func (m *member) link() error {
 		return err
 	}
 	return m.root.Link(target, m.name)
-}
-
-// A contextReader ends with its context. A file with a hole reads on without end after
-// its sender has left.
-type contextReader struct {
-	ctx context.Context
-	io.Reader
-}
-
-func (r contextReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.Reader.Read(p)
 }

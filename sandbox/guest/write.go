@@ -87,9 +87,9 @@ func replace(path, with string) error {
 
 // settle follows the symbolic links of path, as far as it exists.
 func settle(path string) (string, error) {
-	real, err := filepath.EvalSymlinks(path)
+	target, err := filepath.EvalSymlinks(path)
 	if !errors.Is(err, fs.ErrNotExist) {
-		return real, err
+		return target, err
 	}
 	dir, err := settle(filepath.Dir(path))
 	return filepath.Join(dir, filepath.Base(path)), err

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 
@@ -122,7 +123,9 @@ func (a *API) patchAgent(w http.ResponseWriter, r *http.Request, p httprouter.Pa
 	if err != nil {
 		return err
 	}
+	var before string
 	agent, err = a.cfg.Store.UpdateAgent(r.Context(), agent.ID, func(agent *db.Agent) error {
+		before = madeFrom(*agent)
 		if repo := in.Nullable("repo_url"); repo.given {
 			agent.RepoURL = repoURL(in, repo.value)
 		}
@@ -136,9 +139,24 @@ func (a *API) patchAgent(w http.ResponseWriter, r *http.Request, p httprouter.Pa
 		return in.err()
 	})
 	if err != nil {
-		return noAgent(err, agent.ID)
+		return noAgent(err, p.ByName("agent_id"))
+	}
+	if madeFrom(agent) != before {
+		a.cfg.Engine.Changed(agent.ID)
 	}
 	return reply(w, http.StatusOK, a.agentReply(r.Context(), agent))
+}
+
+// madeFrom is all of an agent that its sandboxes are made from. It holds secrets.
+func madeFrom(agent db.Agent) string {
+	b, err := json.Marshal([]any{
+		agent.Prompt, agent.Model, agent.Branch, agent.RepoURL, agent.Requirements, agent.Env, agent.EnvBroken, agent.EnvPlain, agent.MCPServers,
+		agent.AllowOut, agent.DenyOut, agent.EnvVarHosts, agent.HarnessImage, agent.PreloadMemoryLimit,
+	})
+	if err != nil {
+		panic(err) // strings and numbers always encode
+	}
+	return string(b)
 }
 
 // deleteAgent answers DELETE /agents/{agent_id}: its sessions end before it goes.

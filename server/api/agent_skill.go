@@ -40,6 +40,7 @@ func (a *API) attachSkill(w http.ResponseWriter, r *http.Request, p httprouter.P
 	if err != nil {
 		return noAgent(err, p.ByName("agent_id"))
 	}
+	a.cfg.Engine.Changed(agent.ID)
 	out := attachReply{Agent: a.agentReply(r.Context(), agent)}
 	if stored {
 		out.Skill = new(newSkillReply(skill))
@@ -106,5 +107,6 @@ func (a *API) detachSkill(w http.ResponseWriter, r *http.Request, p httprouter.P
 	if err != nil {
 		return noAgent(err, p.ByName("agent_id"))
 	}
+	a.cfg.Engine.Changed(agent.ID)
 	return reply(w, http.StatusOK, attachReply{Agent: a.agentReply(r.Context(), agent)})
 }

@@ -57,9 +57,8 @@ type Engine interface {
 	Changed(agentID string)
 }
 
-// A Pending is a turn that was accepted. It is an alias, as is Feed, so that an engine can
-// return one without knowing this package.
-type Pending = interface {
+// A Pending is a turn that was accepted.
+type Pending interface {
 	// Started waits until the turn is on its way to the harness and returns the newest
 	// event before it. The error says why it never will be. It may be called again.
 	Started(ctx context.Context) (after int64, err error)
@@ -68,7 +67,7 @@ type Pending = interface {
 }
 
 // A Feed reads a session's event log in order and without gaps.
-type Feed = interface {
+type Feed interface {
 	// After is the event that was read last, or the one that the feed begins after.
 	After() int64
 	// Next waits for events after those already read and returns at most a few hundred.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +15,8 @@ import (
 	"lap/server/api"
 )
 
-// coreRoutes are all routes but GET /healthz, with an id that does not exist.
+// coreRoutes are all routes but those with a credential of their own or none, with an id
+// that does not exist.
 func coreRoutes() [][2]string {
 	return [][2]string{
 		{"GET", agents},
@@ -29,6 +31,24 @@ func coreRoutes() [][2]string {
 		{"POST", sessions + "/" + noID + "/stop"},
 		{"POST", sessions + "/" + noID + "/message"},
 		{"GET", sessions + "/" + noID + "/messages"},
+		{"POST", sessions + "/" + noID + "/message_stream"},
+		{"GET", sessions + "/" + noID + "/events"},
+		{"GET", sessions + "/" + noID + "/stream"},
+		{"GET", sessions + "/" + noID + "/log"},
+		{"POST", sessions + "/" + noID + "/abort"},
+		{"POST", sessions + "/" + noID + "/restart"},
+		{"GET", sessions + "/" + noID + "/sandbox_logs"},
+		{"GET", sessions + "/" + noID + "/diagnose"},
+		{"GET", sessions + "/" + noID + "/files"},
+		{"PUT", sessions + "/" + noID + "/files"},
+		{"GET", sessions + "/" + noID + "/diff"},
+		{"GET", sessions + "/" + noID + "/memory"},
+		{"POST", sessions + "/" + noID + "/memory"},
+		{"GET", sessions + "/" + noID + "/opencode/session"},
+		{"POST", sessions + "/" + noID + "/opencode/session"},
+		{"PUT", sessions + "/" + noID + "/opencode/session"},
+		{"PATCH", sessions + "/" + noID + "/opencode/session"},
+		{"DELETE", sessions + "/" + noID + "/opencode/session"},
 		{"POST", skills},
 		{"GET", skills},
 		{"GET", skills + "/" + noID},
@@ -43,9 +63,24 @@ func coreRoutes() [][2]string {
 	}
 }
 
+// TestEveryRouteIsTried makes sure that no route is left out of the tests here.
+func TestEveryRouteIsTried(t *testing.T) {
+	tried := map[string]bool{}
+	for _, route := range coreRoutes() {
+		tried[route[0]+" "+route[1]] = true
+	}
+	parameter := regexp.MustCompile(":[a-z_]+")
+	for _, route := range newWorld(t).api.Routes() {
+		path := strings.Replace(parameter.ReplaceAllString(route, noID), "*path", "session", 1)
+		if !tried[path] {
+			t.Errorf("%s is not tried", route)
+		}
+	}
+}
+
 func TestStrangersLearnNothing(t *testing.T) {
 	w := newWorld(t)
-	routes := append(coreRoutes(), [2]string{"GET", "/nowhere"}, [2]string{"PUT", agents}, [2]string{"OPTIONS", agents}, [2]string{"GET", "/"})
+	routes := append(coreRoutes(), [2]string{"GET", "/nowhere"}, [2]string{"PUT", agents}, [2]string{"OPTIONS", agents}, [2]string{"GET", "/"}, [2]string{"GET", "/api/v1/metrics"})
 	for _, credential := range []string{
 		"", "Bearer", "Bearer ", "Bearer wrong", "bearer " + masterKey, "Bearer  " + masterKey, "Basic " + masterKey, masterKey,
 		"Bearer " + masterKey + "x", "Bearer " + masterKey[1:], "Bearer a.b",

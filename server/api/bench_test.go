@@ -43,6 +43,27 @@ func BenchmarkReadAgent(b *testing.B) {
 	b.ReportMetric(float64(floor.Microseconds())/float64(b.N*readers*reads), "bare-us/read")
 }
 
+// BenchmarkStream passes one event to a thousand clients that follow a session.
+func BenchmarkStream(b *testing.B) {
+	const followers = 1000
+	w := newWorld(b, func(cfg *api.Config) { cfg.Log = slog.New(slog.DiscardHandler) })
+	id := w.newSession(b, w.newAgent(b))
+	var list []*listener
+	for range followers {
+		l := w.listen(b, "GET", sessions+"/"+id+"/stream?follow=1", "")
+		l.next()
+		list = append(list, l)
+	}
+	delta := `{"type":"message.part.delta","properties":{"sessionID":"harness-1","delta":"a word or two"}}`
+	for b.Loop() {
+		w.engine.emit(b, id, delta)
+		for _, l := range list {
+			l.next()
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*followers), "us/frame")
+}
+
 const (
 	readers = 8   // clients at once
 	reads   = 100 // of each, in a row

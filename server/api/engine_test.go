@@ -29,6 +29,7 @@ type fakeEngine struct {
 	pending   map[turnKey]*fakePending
 	manual    bool // the test answers messages
 	logs      map[string][]db.Event
+	over      map[string]bool
 	news      chan struct{} // closed when there are events
 	thread    []json.RawMessage
 	fail      error // of messages, and what else a test wants to fail
@@ -49,7 +50,7 @@ type turnKey struct {
 }
 
 func newFakeEngine(store *db.Store) *fakeEngine {
-	return &fakeEngine{store: store, pending: map[turnKey]*fakePending{}, logs: map[string][]db.Event{}, news: make(chan struct{})}
+	return &fakeEngine{store: store, pending: map[turnKey]*fakePending{}, logs: map[string][]db.Event{}, over: map[string]bool{}, news: make(chan struct{})}
 }
 
 func (e *fakeEngine) Create(ctx context.Context, agent db.Agent, in session.NewSession) (db.Session, json.RawMessage, error) {
@@ -64,6 +65,7 @@ func (e *fakeEngine) Create(ctx context.Context, agent db.Agent, in session.NewS
 
 func (e *fakeEngine) Stop(ctx context.Context, id string) (db.Session, error) {
 	defer e.wake()
+	defer e.set(func() { e.over[id] = true })
 	return e.store.EndSession(ctx, id)
 }
 
@@ -87,10 +89,13 @@ func (e *fakeEngine) Restart(ctx context.Context, id string, env map[string]stri
 	return e.store.Session(ctx, id)
 }
 
-func (e *fakeEngine) Abort(_ context.Context, id string) error {
+func (e *fakeEngine) Abort(ctx context.Context, id string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.aborted = append(e.aborted, id)
+	if _, err := e.store.Session(ctx, id); err != nil {
+		return err
+	}
 	return e.fail
 }
 
@@ -121,7 +126,7 @@ func (e *fakeEngine) Begin(ctx context.Context, id string, t session.Turn) (api.
 	e.pending[key] = p
 	if !e.manual {
 		p.start(int64(len(e.logs[id])), e.fail)
-		p.finish(defaultReply, e.fail)
+		p.finish(e.fail)
 	}
 	return p, nil
 }
@@ -141,8 +146,8 @@ func (p *fakePending) start(after int64, err error) {
 	close(p.started)
 }
 
-func (p *fakePending) finish(reply string, err error) {
-	p.reply, p.err = json.RawMessage(reply), err
+func (p *fakePending) finish(err error) {
+	p.reply, p.err = json.RawMessage(defaultReply), err
 	close(p.over)
 }
 
@@ -225,7 +230,7 @@ func (e *fakeEngine) Feed(ctx context.Context, id string, after int64) (api.Feed
 	return &fakeFeed{engine: e, session: id, after: after}, nil
 }
 
-// A fakeFeed reads at most two events at a time.
+// A fakeFeed reads at most a few events at a time.
 type fakeFeed struct {
 	engine  *fakeEngine
 	session string
@@ -236,19 +241,15 @@ func (f *fakeFeed) After() int64 { return f.after }
 
 func (f *fakeFeed) Next(ctx context.Context) ([]db.Event, error) {
 	for {
-		s, err := f.engine.store.Session(ctx, f.session)
-		if err != nil {
-			return nil, err
-		}
 		f.engine.mu.Lock()
-		list, news := f.engine.logs[f.session][f.after:], f.engine.news
+		list, news, over := f.engine.logs[f.session][f.after:], f.engine.news, f.engine.over[f.session]
 		f.engine.mu.Unlock()
 		if len(list) > 0 {
-			list = slices.Clone(list[:min(2, len(list))])
+			list = slices.Clone(list[:min(3, len(list))])
 			f.after = list[len(list)-1].Seq
 			return list, nil
 		}
-		if s.Status != db.StatusReady {
+		if over {
 			return nil, session.ErrEnded
 		}
 		select {

@@ -76,8 +76,8 @@ func envPlain(in *object, names []string) []string {
 	return plain
 }
 
-// keysOf returns the names in env, sorted.
-func keysOf(env map[string]string) []string { return slices.Sorted(maps.Keys(env)) }
+// keysOf returns the keys of m, sorted.
+func keysOf[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // jsonSize is the length of env as compact JSON without needless escapes.
 func jsonSize(env map[string]string) int {

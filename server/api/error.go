@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
-	"strings"
 
 	"lap/db"
 	"lap/server/session"
@@ -54,6 +53,9 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		status, msg = http.StatusBadGateway, oneLine(err.Error())
 	case errors.Is(err, session.ErrStopping):
 		status, msg = http.StatusServiceUnavailable, session.ErrStopping.Error()
+	case db.Unavailable(err):
+		status, msg = http.StatusServiceUnavailable, "session store temporarily unavailable"
+		a.cfg.Log.ErrorContext(r.Context(), "the database fails: is its disk full?", "method", r.Method, "path", r.URL.Path, "err", err)
 	default:
 		a.cfg.Log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "err", err)
 	}
@@ -72,12 +74,4 @@ func (a *API) panicked(w http.ResponseWriter, r *http.Request, cause any) {
 
 type errorReply struct {
 	Error string `json:"error"`
-}
-
-func oneLine(text string) string {
-	line := strings.Join(strings.Fields(text), " ")
-	if len(line) > detailLength {
-		line = strings.ToValidUTF8(line[:detailLength], "") + "…"
-	}
-	return line
 }

@@ -47,13 +47,16 @@ func (a *API) newFollower(w http.ResponseWriter, r *http.Request, id string, len
 func (a *API) streamContext(parent context.Context, length time.Duration) (context.Context, func()) {
 	timed, cancelTimed := context.WithTimeoutCause(parent, length, errTimeout)
 	ctx, cancel := context.WithCancelCause(timed)
-	stop := context.AfterFunc(a.ending, func() { cancel(session.ErrStopping) })
+	stop := a.atEnd(func() { cancel(session.ErrStopping) })
 	return ctx, func() {
 		stop()
 		cancel(nil)
 		cancelTimed()
 	}
 }
+
+// atEnd calls end when EndStreams is, unless stop comes before.
+func (a *API) atEnd(end func()) (stop func() bool) { return context.AfterFunc(a.ending, end) }
 
 // close ends what the follower began.
 func (f *follower) close() {
@@ -98,7 +101,7 @@ func (f *follower) feed(after int64) (Feed, error) {
 
 // logError notes what is nobody's doing.
 func (f *follower) logError(err error) {
-	if f.ctx.Err() == nil && !errors.Is(err, session.ErrEnded) {
+	if f.ctx.Err() == nil && !errors.Is(err, session.ErrEnded) && !errors.Is(err, session.ErrStopping) {
 		f.api.cfg.Log.ErrorContext(f.ctx, "event stream broke off", "session", f.session, "err", err)
 	}
 }

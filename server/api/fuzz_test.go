@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -91,6 +92,76 @@ func FuzzToken(f *testing.F) {
 		agent, _, ok := api.TokenAgent([]byte(tokenKey), token(t, tokenKey, payload), now)
 		if ok != (text != "") || ok && agent != strings.ToValidUTF8(text, "\ufffd") && utf8.ValidString(text) {
 			t.Errorf("agent = %q, %t, want %q", agent, ok, text)
+		}
+	})
+}
+
+func FuzzResume(f *testing.F) {
+	for _, seed := range [][2]string{{"", ""}, {"after=1", "2"}, {"after=", "x"}, {"", "9223372036854775808"}, {"x=%zz&after=3", "-1"}} {
+		f.Add(seed[0], seed[1])
+	}
+	f.Fuzz(func(t *testing.T, query, header string) {
+		const newest = 1000
+		after, err := api.ResumeAfter(query, header, newest)
+		switch {
+		case err != nil && !strings.HasPrefix(err.Error(), "after: ") && !strings.HasPrefix(err.Error(), "Last-Event-ID: "):
+			t.Errorf("error = %v", err)
+		case err == nil && (after < -1 || after > newest):
+			t.Errorf("after = %d", after)
+		case err == nil && after < 0 && header != "":
+			t.Errorf("the header %q is overlooked", header)
+		}
+	})
+}
+
+func FuzzHarnessPath(f *testing.F) {
+	for _, seed := range []string{"", "session", "session/a%2Fb", "..", "%2e%2e/x", "a//b", "%", "a%5C..%5Cb", "x?y", "%00"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, tail string) {
+		path, err := api.HarnessPath(sessions + "/id/opencode/" + tail)
+		if err != nil {
+			return
+		}
+		u, err := url.Parse("http://guest/harness/" + path)
+		if err != nil || u.RawQuery != "" || u.Fragment != "" || u.Host != "guest" {
+			t.Fatalf("%q becomes %q: %v", tail, path, err)
+		}
+		if u.EscapedPath() != "/harness/"+path || !strings.HasPrefix(u.Path, "/harness/") {
+			t.Errorf("%q becomes %q, and that %q", tail, path, u.EscapedPath())
+		}
+		for part := range strings.SplitSeq(strings.ReplaceAll(u.Path, `\`, "/"), "/") {
+			if part == ".." || part == "." {
+				t.Errorf("%q becomes %q, which leads elsewhere", tail, u.Path)
+			}
+		}
+	})
+}
+
+func FuzzIdempotencyKey(f *testing.F) {
+	for _, seed := range []string{"", "k", "a b", "\x7f", "ä", strings.Repeat("k", 255), strings.Repeat("k", 256)} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		key, err := api.KeyOf(value)
+		printable := strings.IndexFunc(value, func(r rune) bool { return r < ' ' || r > '~' }) < 0
+		if ok := value != "" && len(value) <= 255 && printable; ok != (err == nil) || ok && key != value {
+			t.Errorf("%q gives %q, %v", value, key, err)
+		}
+	})
+}
+
+// FuzzMessageLog reads messages that a sandbox made up.
+func FuzzMessageLog(f *testing.F) {
+	for _, seed := range []string{
+		`{"info":{"id":"m","role":"user","time":{"created":1e300}},"parts":[{"type":"text","text":"x"}]}`, `[]`, `null`, `{"parts":{}}`,
+		`{"info":{"role":"assistant","tokens":{"output":1e99}},"parts":[{"type":"tool","state":"x","input":null},{"type":"reasoning","thinking":"y"}]}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if log := api.MessageLog(raw); !json.Valid([]byte(log)) {
+			t.Errorf("log = %s", log)
 		}
 	})
 }

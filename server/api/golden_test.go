@@ -1,9 +1,11 @@
 package api_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -17,8 +19,9 @@ import (
 //
 //	# a remark
 //	> METHOD path            a request, and in the lines after it
-//	> its body
+//	> its headers, as in Name: value, and its body
 //	! ready SESSION          what happens in between: a session becomes ready
+//	! events SESSION JSON…   its harness tells these, one a blank-separated word
 //	< STATUS, then < body    the answer, which LAP_UPDATE=1 writes
 func TestGoldenExchanges(t *testing.T) {
 	files, err := filepath.Glob("../../testdata/api/*.txt")
@@ -45,6 +48,23 @@ func TestGoldenExchanges(t *testing.T) {
 	}
 }
 
+var headerLine = regexp.MustCompile(`^[A-Z][A-Za-z-]+: `)
+
+// happen does what a line of a story says, if it is for that.
+func (w *world) happen(t *testing.T, words []string) {
+	t.Helper()
+	switch {
+	case len(words) < 3 || words[0] != "!":
+	case words[1] == "ready":
+		ready := db.Readiness{HarnessSessionID: "harness-session", Timings: json.RawMessage(`{"creating_sandbox":12,"waiting_harness":230}`)}
+		if err := w.store.MarkReady(t.Context(), words[2], 1, ready); err != nil {
+			t.Fatal(err)
+		}
+	case words[1] == "events":
+		w.engine.emit(t, words[2], words[3:]...)
+	}
+}
+
 // play sends the requests of a story and returns the story with the answers it got.
 func play(t *testing.T, w *world, story string) string {
 	t.Helper()
@@ -55,7 +75,13 @@ func play(t *testing.T, w *world, story string) string {
 			return
 		}
 		method, path, _ := strings.Cut(request[0], " ")
-		r := w.do(t, method, path, strings.Join(request[1:], "\n"))
+		header := map[string]string{"Authorization": "Bearer " + masterKey}
+		lines := request[1:]
+		for len(lines) > 0 && headerLine.MatchString(lines[0]) {
+			name, value, _ := strings.Cut(lines[0], ": ")
+			header[name], lines = value, lines[1:]
+		}
+		r := w.send(t, method, path, strings.Join(lines, "\n"), header)
 		fmt.Fprintf(&out, "< %d\n", r.status)
 		for line := range strings.Lines(r.body) {
 			out.WriteString("< " + strings.TrimSuffix(line, "\n") + "\n")
@@ -73,11 +99,7 @@ func play(t *testing.T, w *world, story string) string {
 			continue
 		}
 		flush()
-		if id, ok := strings.CutPrefix(line, "! ready "); ok {
-			if err := w.store.MarkReady(t.Context(), id, 1, db.Readiness{HarnessSessionID: "harness-session"}); err != nil {
-				t.Fatal(err)
-			}
-		}
+		w.happen(t, strings.Fields(line))
 		out.WriteString(line + "\n")
 	}
 	flush()

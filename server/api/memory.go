@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -52,17 +53,21 @@ func newMemoryReply(m db.Memory) memoryReply {
 
 func noMemory(err error, id string) error { return missing(err, "memory '%s' not found", id) }
 
-// listMemories answers GET /agents/{agent_id}/memory. A search counts as a use of what
-// it finds.
+// listMemories answers GET /agents/{agent_id}/memory.
 func (a *API) listMemories(w http.ResponseWriter, r *http.Request, p httprouter.Params) error {
 	agent, err := a.agent(r, p)
 	if err != nil {
 		return err
 	}
+	return a.memories(w, r, agent.ID)
+}
+
+// memories answers with an agent's memories. A search counts as a use of what it finds.
+func (a *API) memories(w http.ResponseWriter, r *http.Request, agentID string) error {
 	q := r.URL.Query()
 	pg := parsePage(q)
 	query := db.MemoryQuery{
-		AgentID: agent.ID, Text: q.Get("q"),
+		AgentID: agentID, Text: q.Get("q"),
 		Tags:            slices.DeleteFunc(q["tag"], func(tag string) bool { return strings.TrimSpace(tag) == "" }),
 		IncludeDisabled: q.Get("include_disabled") == "true", Limit: pg.limit, Offset: pg.offset,
 	}
@@ -83,14 +88,20 @@ func (a *API) createMemory(w http.ResponseWriter, r *http.Request, p httprouter.
 	if err != nil {
 		return err
 	}
+	return a.addMemory(w, r, db.Memory{AgentID: agent.ID, Source: sourceUI})
+}
+
+// addMemory stores what a request says, on top of what m is without it.
+func (a *API) addMemory(w http.ResponseWriter, r *http.Request, m db.Memory) error {
 	in, err := decode(w, r, smallBody)
 	if err != nil {
 		return err
 	}
-	m := db.Memory{AgentID: agent.ID, Text: in.Required("text"), Type: "convention", Source: sourceUI}
+	m.Text, m.Type = in.Required("text"), "convention"
 	editMemory(in, &m)
 	change(&m.Source, source(in))
-	m.SourceUserID, m.SourceSessionID, m.SourceThreadTS = in.Text("source_user_id"), in.Text("source_session_id"), in.Text("source_thread_ts")
+	changeText(&m.SourceSessionID, in.Text("source_session_id"))
+	m.SourceUserID, m.SourceThreadTS = in.Text("source_user_id"), in.Text("source_thread_ts")
 	if err := in.err(); err != nil {
 		return err
 	}
@@ -98,9 +109,11 @@ func (a *API) createMemory(w http.ResponseWriter, r *http.Request, p httprouter.
 		m.Source = sourceAgent
 		changeText(&m.SourceSessionID, who.sessionID())
 	}
+	agentID := m.AgentID
 	if m, err = a.cfg.Store.CreateMemory(r.Context(), m); err != nil {
-		return noAgent(err, agent.ID)
+		return noAgent(err, agentID)
 	}
+	a.cfg.Engine.Changed(agentID)
 	return reply(w, http.StatusCreated, newMemoryReply(m))
 }
 
@@ -126,7 +139,9 @@ func (a *API) patchMemory(w http.ResponseWriter, r *http.Request, p httprouter.P
 	if err != nil {
 		return err
 	}
+	var before db.Memory
 	m, err := a.cfg.Store.UpdateMemory(r.Context(), agent.ID, id, func(m *db.Memory) error {
+		before = *m
 		change(&m.Text, in.NonEmpty("text"))
 		change(&m.Disabled, in.Bool("disabled"))
 		editMemory(in, m)
@@ -134,6 +149,9 @@ func (a *API) patchMemory(w http.ResponseWriter, r *http.Request, p httprouter.P
 	})
 	if err != nil {
 		return noMemory(err, id)
+	}
+	if before.UpdatedAt = m.UpdatedAt; !reflect.DeepEqual(before, m) {
+		a.cfg.Engine.Changed(agent.ID)
 	}
 	return reply(w, http.StatusOK, newMemoryReply(m))
 }
@@ -161,5 +179,6 @@ func (a *API) deleteMemory(w http.ResponseWriter, r *http.Request, p httprouter.
 	if err := a.cfg.Store.DeleteMemory(r.Context(), agent.ID, id); err != nil {
 		return noMemory(err, id)
 	}
+	a.cfg.Engine.Changed(agent.ID)
 	return noContent(w)
 }

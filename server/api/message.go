@@ -125,7 +125,5 @@ func (a *API) listMessages(w http.ResponseWriter, r *http.Request, p httprouter.
 		slices.Reverse(thread)
 	}
 	pg := parsePage(q)
-	rows := thread[min(pg.offset, len(thread)):]
-	rows = rows[:min(pg.limit, len(rows))]
-	return reply(w, http.StatusOK, list(pg, rows, len(thread), func(raw json.RawMessage) json.RawMessage { return raw }))
+	return reply(w, http.StatusOK, list(pg, pageOf(pg, thread), len(thread), func(raw json.RawMessage) json.RawMessage { return raw }))
 }

@@ -2,9 +2,9 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/julienschmidt/httprouter"
 
@@ -99,20 +99,43 @@ func (f *follower) turn(p Pending, first, after int64) error {
 		_, err := p.Reply(f.ctx)
 		reply <- err
 	})
-	err = f.follow(feed, lastOfTurn(after > first), reply)
+	err = f.follow(feed, f.lastOfTurn(p, after > first), reply)
 	if errors.Is(err, session.ErrHarness) && f.lost(was) {
 		return errInterrupted
 	}
 	return f.outcome(refused(err))
 }
 
-// lastOfTurn returns what knows the last event of a turn. An idle event before any
-// message belongs to the turn before; begun says that there was one already.
-func lastOfTurn(begun bool) func(db.Event) bool {
+// lastOfTurn returns what knows the last event of a turn. An idle event that comes before
+// the user's message or the reply, which is stored by then, belongs to the turn before.
+// begun says that the message has come already.
+func (f *follower) lastOfTurn(p Pending, begun bool) func(db.Event) bool {
 	return func(e db.Event) bool {
-		begun = begun || strings.HasPrefix(e.Type, "message.")
-		return begun && isIdle(e)
+		begun = begun || isUserMessage(e)
+		return begun && isIdle(e) && f.answered(p)
 	}
+}
+
+func isUserMessage(e db.Event) bool {
+	if e.Type != "message.updated" {
+		return false
+	}
+	var frame struct {
+		Properties struct {
+			Info struct {
+				Role string `json:"role"`
+			} `json:"info"`
+		} `json:"properties"`
+	}
+	return json.Unmarshal(e.Body, &frame) == nil && frame.Properties.Info.Role == "user"
+}
+
+// answered reports whether a turn is over.
+func (f *follower) answered(p Pending) bool {
+	ctx, cancel := context.WithTimeout(f.ctx, f.api.timing.answer)
+	defer cancel()
+	_, err := p.Reply(ctx)
+	return ctx.Err() == nil || err == nil
 }
 
 // lost reports whether a session has lost the sandbox that it had.

@@ -33,8 +33,11 @@ func (w *world) begun(t *testing.T, id string) *fakePending {
 	return nil
 }
 
+// userMessage is the event with which a turn begins.
+const userMessage = `{"type":"message.updated","properties":{"info":{"id":"m0","role":"user"}}}`
+
 func TestMessageStream(t *testing.T) {
-	w, id, path := aTurn(t, api.Timing{Begin: time.Millisecond})
+	w, id, path := aTurn(t, api.Timing{Begin: time.Millisecond, Answer: 10 * time.Millisecond})
 	w.engine.emit(t, id, "message.updated", "session.status")
 	l := w.listen(t, "POST", path, `{"text":"hello"}`)
 	turn := w.begun(t, id)
@@ -43,11 +46,13 @@ func TestMessageStream(t *testing.T) {
 	}
 	turn.start(2, nil)
 	l.want(`2 {"type":"ready"}`)
-	w.engine.emit(t, id, "session.idle", "message.updated", "message.part.delta") // the first ends the turn before
-	l.want("3 "+wrapped("session.idle"), "4 "+wrapped("message.updated"), "5 "+wrapped("message.part.delta"))
-	turn.finish(defaultReply, nil)
+	w.engine.emit(t, id, "message.updated", "session.idle") // of the turn before
+	l.want("3 "+wrapped("message.updated"), "4 "+wrapped("session.idle"))
+	w.engine.emit(t, id, userMessage, "session.idle", "message.part.delta") // it is not answered yet
+	l.want(`5 {"type":"harness_event","event":`+userMessage+`}`, "6 "+wrapped("session.idle"), "7 "+wrapped("message.part.delta"))
+	turn.finish(nil)
 	w.engine.emit(t, id, "session.idle", "message.updated")
-	l.want("6 "+wrapped("session.idle"), `6 {"type":"done"}`)
+	l.want("8 "+wrapped("session.idle"), `8 {"type":"done"}`)
 	l.end()
 }
 
@@ -81,7 +86,7 @@ func TestMessageStreamFaults(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				turn.finish(defaultReply, tt.reply)
+				turn.finish(tt.reply)
 			}
 			l.want(tt.want)
 			l.end()
@@ -123,9 +128,9 @@ func TestMessageStreamAgain(t *testing.T) {
 	w.engine.set(func() { w.engine.manual = false })
 	const key = "Idempotency-Key"
 	l := w.listen(t, "POST", path, `{"text":"x"}`, key, "k")
-	w.engine.emit(t, id, "message.updated", "session.idle", "message.updated", "session.idle")
+	w.engine.emit(t, id, userMessage, "session.idle", userMessage, "session.idle")
 	for range 2 {
-		l.want(`1 {"type":"ready"}`, "2 "+wrapped("message.updated"), "3 "+wrapped("session.idle"), `3 {"type":"done"}`)
+		l.want(`1 {"type":"ready"}`, `2 {"type":"harness_event","event":`+userMessage+`}`, "3 "+wrapped("session.idle"), `3 {"type":"done"}`)
 		l.end()
 		l = w.listen(t, "POST", path, `{"text":"x"}`, key, "k")
 	}
@@ -147,7 +152,7 @@ func TestMessageStreamGoesOnAlone(t *testing.T) {
 	l.leave()
 	turn := w.begun(t, id)
 	turn.start(0, nil)
-	turn.finish(defaultReply, nil)
+	turn.finish(nil)
 	if r, err := turn.Reply(t.Context()); err != nil || len(r) == 0 {
 		t.Errorf("reply = %s, %v", r, err)
 	}

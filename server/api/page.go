@@ -23,6 +23,12 @@ func parsePage(q url.Values) page {
 	}
 }
 
+// pageOf returns the rows of a whole list that are on the page.
+func pageOf[T any](p page, rows []T) []T {
+	rows = rows[min(p.offset, len(rows)):]
+	return rows[:min(p.limit, len(rows))]
+}
+
 func integer(text string, fallback, low, high int) int {
 	n, err := strconv.Atoi(text) // what is out of range comes back as the nearest int
 	if err != nil && !errors.Is(err, strconv.ErrRange) {

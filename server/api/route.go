@@ -49,7 +49,7 @@ func (a *API) routes() []route {
 		skills  = "/api/v1/skills"
 		memory  = agent + "/memory"
 	)
-	return []route{
+	return append(a.metricsRoute(), []route{
 		{"GET", "/healthz", public, a.health},
 
 		{"GET", managed + "/agents", master, a.listAgents},
@@ -70,6 +70,22 @@ func (a *API) routes() []route {
 		{"POST", sess + "/message_stream", master, a.streamMessage},
 		{"GET", sess + "/events", master, a.streamEvents},
 		{"GET", sess + "/stream", master, a.streamSession},
+		{"GET", sess + "/log", master, a.sessionLog},
+		{"POST", sess + "/abort", master, a.abortTurn},
+		{"POST", sess + "/restart", master, a.restartSession},
+		{"POST", sess + "/phase", public, a.reportPhase}, // with a token of its own
+		{"GET", sess + "/sandbox_logs", master, a.sandboxLogs},
+		{"GET", sess + "/diagnose", master, a.diagnose},
+		{"GET", sess + "/files", master, a.readFile},
+		{"PUT", sess + "/files", master, a.writeFile},
+		{"GET", sess + "/diff", master, a.readDiff},
+		{"GET", sess + "/memory", agents(scopeMemory), a.listSessionMemories},
+		{"POST", sess + "/memory", agents(scopeMemory), a.createSessionMemory},
+		{"GET", sess + "/opencode/*path", master, a.passthrough},
+		{"POST", sess + "/opencode/*path", master, a.passthrough},
+		{"PUT", sess + "/opencode/*path", master, a.passthrough},
+		{"PATCH", sess + "/opencode/*path", master, a.passthrough},
+		{"DELETE", sess + "/opencode/*path", master, a.passthrough},
 
 		{"GET", skills, master, a.listSkills},
 		{"POST", skills, master, a.createSkill},
@@ -81,7 +97,19 @@ func (a *API) routes() []route {
 		{"POST", memory, agents(scopeMemory), a.createMemory},
 		{"PATCH", memory + "/:memory_id", agents(scopeMemory), a.patchMemory},
 		{"DELETE", memory + "/:memory_id", agents(scopeMemory), a.deleteMemory},
+	}...)
+}
+
+// metricsRoute is empty when there are no metrics.
+func (a *API) metricsRoute() []route {
+	if a.cfg.Metrics == nil {
+		return nil
 	}
+	to := master
+	if a.cfg.OpenMetrics {
+		to = public
+	}
+	return []route{{"GET", "/api/v1/metrics", to, a.metrics}}
 }
 
 // serve makes a route's handler one of the router.
@@ -133,7 +161,5 @@ func (a *API) health(w http.ResponseWriter, r *http.Request, _ httprouter.Params
 		a.cfg.Log.ErrorContext(r.Context(), "database does not answer", "err", err)
 		return &requestError{http.StatusServiceUnavailable, "the database does not answer"}
 	}
-	return reply(w, http.StatusOK, struct {
-		OK bool `json:"ok"`
-	}{true})
+	return reply(w, http.StatusOK, okReply{true})
 }

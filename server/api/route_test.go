@@ -89,10 +89,14 @@ func withBody(t *testing.T, w *world) map[string]int {
 	memory := w.do(t, "POST", agents+"/"+agent+"/memory", `{"text":"t"}`).want(t, http.StatusCreated).get("id").String()
 	const small, large, message = 1 << 20, 16 << 20, 80 << 20
 	return map[string]int{
-		"POST " + agents:                                      large,
-		"PATCH " + agents + "/" + agent:                       large,
-		"POST " + agents + "/" + agent + "/session":           message,
-		"POST " + sessions + "/" + session + "/message":       message,
+		"POST " + agents:                                                           large,
+		"PATCH " + agents + "/" + agent:                                            large,
+		"POST " + agents + "/" + agent + "/session":                                message,
+		"POST " + sessions + "/" + session + "/message":                            message,
+		"POST " + sessions + "/" + session + "/message_stream":                     message,
+		"POST " + sessions + "/" + session + "/opencode/session/harness-1/message": message,
+		"POST " + sessions + "/" + session + "/restart":                            small,
+		"POST " + sessions + "/" + session + "/memory":                             small,
 		"POST " + skills:                                      large,
 		"PATCH " + skills + "/" + skill:                       large,
 		"POST " + agents + "/" + agent + "/skill":             large,
@@ -110,7 +114,7 @@ func TestInvalidJSON(t *testing.T) {
 	for route := range withBody(t, w) {
 		method, path, _ := strings.Cut(route, " ")
 		for _, body := range bodies {
-			if strings.HasSuffix(path, "/session") && strings.TrimSpace(body) == "" {
+			if (strings.HasSuffix(path, "/session") || strings.HasSuffix(path, "/restart")) && strings.TrimSpace(body) == "" {
 				continue // means {}
 			}
 			r := w.do(t, method, path, body)

@@ -121,12 +121,18 @@ func (a *API) listSessions(w http.ResponseWriter, r *http.Request, _ httprouter.
 
 // readSession answers GET /sessions/{session_id}, also for a session that has ended.
 func (a *API) readSession(w http.ResponseWriter, r *http.Request, p httprouter.Params) error {
-	id := p.ByName("session_id")
-	s, err := a.cfg.Store.Session(r.Context(), id)
+	s, err := a.session(r, p)
 	if err != nil {
-		return noSession(err, id)
+		return err
 	}
 	return reply(w, http.StatusOK, a.sessionReply(s))
+}
+
+// session returns the session that the path names.
+func (a *API) session(r *http.Request, p httprouter.Params) (db.Session, error) {
+	id := p.ByName("session_id")
+	s, err := a.cfg.Store.Session(r.Context(), id)
+	return s, noSession(err, id)
 }
 
 func noSession(err error, id string) error { return missing(err, "session %s not found", id) }

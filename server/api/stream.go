@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -57,9 +58,8 @@ func (a *API) streamSession(w http.ResponseWriter, r *http.Request, p httprouter
 // resumed returns the session that the path names, and after which of its events the
 // client wants to go on.
 func (a *API) resumed(r *http.Request, p httprouter.Params) (s db.Session, after int64, err error) {
-	id := p.ByName("session_id")
-	if s, err = a.cfg.Store.Session(r.Context(), id); err != nil {
-		return s, 0, noSession(err, id)
+	if s, err = a.session(r, p); err != nil {
+		return s, 0, err
 	}
 	after, err = resumeAfter(r, s.LastEvent)
 	return s, after, err
@@ -68,16 +68,18 @@ func (a *API) resumed(r *http.Request, p httprouter.Params) (s db.Session, after
 // serve writes hello and then events, to the last one.
 func (f *follower) serve(r *http.Request, hello string, after int64, isLast func(db.Event) bool) error {
 	feed, err := f.feed(after)
-	if err != nil && err != errNoFeed { //nolint:errorlint // feed returns it as it is
+	if err != nil && !errors.Is(err, errNoFeed) {
 		return err
 	}
-	if f.open() != nil || r.Method == http.MethodHead {
-		return nil
+	if f.open() == nil && r.Method != http.MethodHead {
+		if err == nil {
+			err = f.out.say(hello)
+		}
+		if err == nil {
+			err = f.follow(feed, isLast, nil)
+		}
+		f.finish(err)
 	}
-	if err == nil && f.out.say(hello) == nil {
-		err = f.follow(feed, isLast, nil)
-	}
-	f.finish(err)
 	return nil
 }
 

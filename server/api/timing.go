@@ -10,6 +10,7 @@ type timing struct {
 	touch  time.Duration // between two notes that a session has a reader
 	write  time.Duration // for a client to take what is written
 	begin  time.Duration // for a turn to begin, before its stream does
+	answer time.Duration // for the reply of a turn that is over to be read
 	grace  time.Duration // for the last events of a turn that is over
 	stream time.Duration // how long GET …/stream lasts at most
 	events time.Duration // … GET …/events
@@ -21,6 +22,6 @@ type timing struct {
 
 var defaultTiming = timing{
 	ready: time.Minute, poll: 250 * time.Millisecond, ping: 15 * time.Second, touch: time.Minute, write: 30 * time.Second,
-	begin: time.Second, grace: 5 * time.Second, stream: 30 * time.Minute, events: 10 * time.Minute, turn: 30 * time.Minute,
+	begin: time.Second, answer: 250 * time.Millisecond, grace: 5 * time.Second, stream: 30 * time.Minute, events: 10 * time.Minute, turn: 30 * time.Minute,
 	thread: 5 * time.Second, output: 10 * time.Second, look: 15 * time.Second,
 }

@@ -136,6 +136,12 @@ func (c *clock) Now() time.Time {
 	return c.now
 }
 
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
 func (c *clock) NewID() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -201,7 +207,7 @@ func (w *world) send(tb testing.TB, method, path string, body any, header map[st
 	}
 	out := response{status: res.StatusCode, header: res.Header, body: string(text)}
 	checkError(tb, out)
-	if strings.HasSuffix(out.body, "\n") {
+	if strings.HasSuffix(out.body, "\n") && out.header.Get("Content-Type") == "application/json" {
 		tb.Errorf("%s %s: the reply ends with a newline", method, path)
 	}
 	return out
@@ -271,10 +277,16 @@ func (w *world) newAgent(tb testing.TB, further ...string) string {
 func (w *world) newSession(tb testing.TB, agentID string) string {
 	tb.Helper()
 	id := w.do(tb, "POST", agents+"/"+agentID+"/session", nil).want(tb, http.StatusCreated).get("id").String()
+	w.makeReady(tb, id)
+	return id
+}
+
+// makeReady makes a session ready that is creating for the first time.
+func (w *world) makeReady(tb testing.TB, id string) {
+	tb.Helper()
 	if err := w.store.MarkReady(tb.Context(), id, 1, db.Readiness{HarnessSessionID: "harness-1"}); err != nil {
 		tb.Fatal(err)
 	}
-	return id
 }
 
 // giveContainer notes a container for a session that is creating.

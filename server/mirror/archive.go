@@ -3,39 +3,50 @@ package mirror
 import (
 	"archive/tar"
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 	"time"
 )
 
+const longestLink = 4095 // what Linux takes
+
 // An archive is what a tar of a working tree is made from.
 type archive struct {
-	repo   Repo
-	commit string
-	files  string   // the working tree
-	index  string   // its index; git in the sandbox fills in the times at its first status
-	packs  []string // the commit's objects
-	time   time.Time
+	repo    Repo
+	commit  string
+	index   string   // git in the sandbox fills in times and inodes at its first status
+	packs   []string // the commit's objects
+	entries []entry
+	blobs   *blobs
+	time    time.Time
 }
 
 // writeTar makes the tar at name. Nothing in it tells of the host: all belongs to root,
 // modes are git's two, and .git holds what a shallow clone of the real URL holds.
-func writeTar(ctx context.Context, name string, a archive) (err error) {
+func writeTar(name string, a archive) (err error) {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	buffer := bufio.NewWriterSize(f, 256<<10)
-	w := &tarWriter{Writer: tar.NewWriter(buffer), time: a.time.Truncate(time.Second)}
-	if err := errors.Join(w.git(a), w.files(ctx, a.files), w.Close()); err != nil {
+	w := &tarWriter{
+		Writer: tar.NewWriter(buffer), time: a.time.Truncate(time.Second),
+		dirs: make(map[string]bool), links: make(map[string]bool),
+	}
+	if err := w.git(a); err != nil {
+		return err
+	}
+	for _, e := range a.entries {
+		if err := w.entry(e, a.blobs); err != nil {
+			return err
+		}
+	}
+	if err := w.Close(); err != nil {
 		return err
 	}
 	return buffer.Flush()
@@ -43,7 +54,8 @@ func writeTar(ctx context.Context, name string, a archive) (err error) {
 
 type tarWriter struct {
 	*tar.Writer
-	time time.Time
+	time        time.Time
+	dirs, links map[string]bool // that were written
 }
 
 // git writes .git.
@@ -81,50 +93,68 @@ func gitConfig(r Repo) string {
 		"[branch \"" + branch + "\"]\n\tremote = origin\n\tmerge = \"refs/heads/" + branch + "\"\n"
 }
 
-// files writes the working tree below root. It follows no symbolic link.
-func (w *tarWriter) files(ctx context.Context, root string) error {
-	return filepath.WalkDir(root, func(name string, e fs.DirEntry, err error) error {
-		if err := errors.Join(err, ctx.Err()); err != nil || name == root {
-			return err
-		}
-		rel, err := filepath.Rel(root, name)
-		if err != nil {
-			return err
-		}
-		switch rel = filepath.ToSlash(rel); {
-		case e.IsDir():
-			return w.dir(rel)
-		case e.Type() == fs.ModeSymlink:
-			return w.link(rel, name)
-		case e.Type().IsRegular():
-			return w.regular(rel, name, e)
-		default:
-			return fmt.Errorf("%s is neither file, directory nor symbolic link", path.Base(rel))
-		}
-	})
-}
-
-func (w *tarWriter) regular(rel, name string, e fs.DirEntry) error {
-	info, err := e.Info()
+// entry writes one entry of the working tree, and the directories above it.
+func (w *tarWriter) entry(e entry, from *blobs) error {
+	if err := w.parents(e.path); err != nil {
+		return err
+	}
+	mode := int64(0o644)
+	if e.mode == modeExec {
+		mode = 0o755
+	}
+	if e.mode == modeRepo {
+		return w.dir(e.path)
+	}
+	if e.file != "" {
+		return w.copy(e.path, e.file, mode)
+	}
+	content, size, err := from.next(e)
 	if err != nil {
 		return err
 	}
-	if info.Mode()&0o100 != 0 {
-		return w.copy(rel, name, 0o755)
+	if e.mode == modeLink {
+		err = w.link(e.path, content, size)
+	} else {
+		err = w.file(e.path, mode, size, content)
 	}
-	return w.copy(rel, name, 0o644)
+	if err != nil {
+		return err
+	}
+	return from.end()
+}
+
+// parents writes the directories above name that are not yet written. Git's index has no
+// link with something below it; if it had, whoever unpacks would write through the link.
+func (w *tarWriter) parents(name string) error {
+	for i := range len(name) {
+		if name[i] != '/' || w.dirs[name[:i]] {
+			continue
+		}
+		if w.links[name[:i]] {
+			return fmt.Errorf("%q is below a symbolic link", cutLine(name))
+		}
+		if err := w.dir(name[:i]); err != nil {
+			return err
+		}
+		w.dirs[name[:i]] = true
+	}
+	return nil
 }
 
 func (w *tarWriter) dir(name string) error {
 	return w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: 0o755, ModTime: w.time})
 }
 
-func (w *tarWriter) link(rel, name string) error {
-	target, err := os.Readlink(name)
+func (w *tarWriter) link(name string, target io.Reader, size int64) error {
+	if size > longestLink {
+		return fmt.Errorf("the target of the symbolic link %q is too long", cutLine(name))
+	}
+	text, err := io.ReadAll(target)
 	if err != nil {
 		return err
 	}
-	return w.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: rel, Linkname: target, Mode: 0o777, ModTime: w.time})
+	w.links[name] = true
+	return w.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: string(text), Mode: 0o777, ModTime: w.time})
 }
 
 func (w *tarWriter) copy(rel, name string, mode int64) (err error) {

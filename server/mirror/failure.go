@@ -40,7 +40,7 @@ var symptoms = []struct {
 	kind error
 	says []string
 }{
-	{ErrDiskFull, []string{"no space left on device", "disk quota exceeded"}},
+	{ErrDiskFull, []string{"no space left on device", "disk quota exceeded", "out of diskspace", "unable to write file"}},
 	{ErrNoBranch, []string{"couldn't find remote ref"}},
 	{ErrNotFound, []string{"repository not exported", "remote error: no such repository"}},
 	{ErrUntrusted, []string{

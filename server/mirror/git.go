@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -37,6 +38,7 @@ type command struct {
 	env    []string
 	args   []string
 	stdin  string
+	stdout io.Writer           // set: all that it prints goes there
 	remote func(detail string) // set: it talks to a host, and this hears how far it is
 }
 
@@ -82,7 +84,10 @@ func (g *git) run(ctx context.Context, c command) (string, error) {
 	cmd := exec.CommandContext(ctx, "git", c.args...)
 	cmd.Env = environment(c)
 	cmd.Dir = os.TempDir() // wherever lap runs may be a repository, or be gone
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(c.stdin), &bounded{w: &stdout, left: mostOutput}, stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(c.stdin), c.stdout, stderr
+	if c.stdout == nil {
+		cmd.Stdout = &bounded{w: &stdout, left: mostOutput}
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = closeDelay

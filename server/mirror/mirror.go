@@ -58,10 +58,16 @@ func (m *mirror) fetchTree(ctx context.Context, repo Repo, progress func(string)
 		}
 		t, err = m.try(ctx, repo, progress)
 	}
-	if ctx.Err() != nil && err != nil {
+	if err == nil {
+		return t, nil
+	}
+	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
-	return t, err
+	if tidy := m.tidy(); tidy != nil { // what failed for want of room must not keep it
+		m.log.WarnContext(ctx, "mirror not tidied", "err", tidy)
+	}
+	return nil, err
 }
 
 func (m *mirror) try(ctx context.Context, repo Repo, progress func(string)) (*tree, error) {

@@ -92,9 +92,9 @@ func TestTreeKinds(t *testing.T) {
 	o := newOrigin(t)
 	long := strings.Repeat("long/", 40) + strings.Repeat("n", 200)
 	files := map[string]string{
-		"run.sh": "#!/bin/sh\n", "empty": "", "spa ce/ü\n\"q\"": "x", "latin\xe9": "x", long: "deep\n",
+		"run.sh": "#!/bin/sh\n", "empty": "", "x.id": "$Id$\n", "spa ce/ü\n\"q\"": "x", "latin\xe9": "x", long: "deep\n",
 		"dos.bat": "a\r\nb\r\n", "wide.txt": "\xff\xfea\x00\n\x00", "big.bin": strings.Repeat("\x00\x01", 1<<20),
-		".gitattributes": "*.bat text eol=crlf\nwide.txt text working-tree-encoding=UTF-16LE-BOM\n*.bin filter=lfs\n*.md export-ignore\n",
+		".gitattributes": "*.bat text eol=crlf\n*.id ident\nwide.txt text working-tree-encoding=UTF-16LE-BOM\n*.bin filter=lfs\n*.md export-ignore\n",
 		".gitignore":     "*.log\n",
 	}
 	for name, text := range files {
@@ -123,6 +123,7 @@ func TestTreeKinds(t *testing.T) {
 	m, _, _ := newMirrors(t)
 	dir, _ := unpack(t, m, o.serve("").repo("main"))
 	clean(t, dir)
+	files["x.id"] = "$Id: " + git(t, o.work, "rev-parse", "HEAD:x.id") + " $\n"
 	for name, text := range files {
 		if b, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(b) != text {
 			t.Errorf("%.40q = %.40q (%v), want %.40q", name, b, err, text)

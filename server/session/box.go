@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"lap/db"
@@ -20,6 +21,7 @@ type box struct {
 	gate    *gate
 	thread  *thread
 	cancel  context.CancelFunc // ends following
+	used    atomic.Int64       // when it was used last, in Unix milliseconds
 }
 
 // errReplaced says that a sandbox was given up while somebody was about to use it.
@@ -103,9 +105,17 @@ type access struct {
 	box     *box
 	client  *http.Client
 	live    *live
+	silent  bool // the guest did not answer
 }
 
-func (a *access) release() { a.box.gate.leave() }
+func (a *access) release() {
+	if a.silent {
+		a.box.used.Store(0) // so that the next who uses it has a look
+	} else {
+		a.box.used.Store(time.Now().UnixMilli())
+	}
+	a.box.gate.leave()
+}
 
 const (
 	revivals    = 3 // how often a sandbox is brought back for one turn, or one other use of it
@@ -179,12 +189,36 @@ func (e *Engine) enter(ctx context.Context, l *live, s db.Session) (*access, err
 // lap did not come to note it, is woken.
 func (e *Engine) reachAwake(ctx context.Context, b *box) (*http.Client, error) {
 	client, err := e.reach(ctx, b)
+	if err == nil && time.Since(time.UnixMilli(b.used.Load())) > quiet {
+		err = e.listen(ctx, b, client)
+	}
 	if errors.Is(err, sandbox.ErrPaused) {
 		if err = e.thaw(ctx, b.session); err == nil {
 			client, err = e.reach(ctx, b)
 		}
 	}
 	return client, err
+}
+
+const (
+	quiet         = time.Second // after which a sandbox is listened to before it is used
+	listenTimeout = time.Second // for its sign of life
+)
+
+// listen finds out whether a sandbox whose pipe is open was paused by somebody else: it
+// gives no sign of life. The error wraps sandbox.ErrPaused or sandbox.ErrGone. One that is
+// only slow is none.
+func (e *Engine) listen(ctx context.Context, b *box, client *http.Client) error {
+	short, cancel := context.WithTimeout(ctx, listenTimeout)
+	defer cancel()
+	if _, err := guestHealth(short, client); err == nil || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	d, err := e.cfg.Runtime.Inspect(ctx, b.conn.containerID)
+	if err == nil && d.State == sandbox.StatePaused {
+		err = sandbox.ErrPaused
+	}
+	return err
 }
 
 // Sandbox gives access to the guest of a session that is ready, or is so when it has

@@ -10,6 +10,7 @@ import (
 
 	"lap/db"
 	"lap/sandbox"
+	"lap/server/metrics"
 )
 
 // errStalled says that a bring-up made no progress for the configured time.
@@ -92,35 +93,35 @@ func (b *bringUp) run(ctx context.Context) {
 	l.turnsChanged()
 	if err != nil {
 		e.letGo(context.WithoutCancel(ctx), l)
-		e.cfg.Metrics.Spawned(b.path(), false, b.failureKind(err))
+		e.cfg.Metrics.SpawnFailed(b.path(), b.failureKind(err))
 		log.WarnContext(ctx, "session not ready", "err", b.err)
 		return
 	}
-	e.cfg.Metrics.Spawned(b.path(), true, "")
-	log.InfoContext(ctx, "session ready", "duration", time.Since(b.began).Round(time.Microsecond*100), "path", b.path())
+	e.cfg.Metrics.Spawned(b.path(), time.Since(b.began))
+	log.InfoContext(ctx, "session ready", "duration", time.Since(b.began).Round(time.Microsecond*100), "warm", b.warm != nil)
 	e.work(l)
 }
 
-func (b *bringUp) path() string {
+func (b *bringUp) path() metrics.Path {
 	if b.warm != nil {
-		return "warm"
+		return metrics.Warm
 	}
-	return "cold"
+	return metrics.Cold
 }
 
 // failureKind is why a bring-up failed, as metrics tell it.
-func (b *bringUp) failureKind(err error) string {
+func (b *bringUp) failureKind(err error) metrics.Failure {
 	switch {
 	case errors.Is(err, sandbox.ErrUnavailable):
-		return "docker_unreachable"
+		return metrics.FailureDocker
 	case errors.Is(err, sandbox.ErrNoImage) || strings.Contains(err.Error(), "cannot be pulled"):
-		return "image_pull"
+		return metrics.FailureImagePull
 	case errors.Is(err, errStalled):
-		return "harness_timeout"
+		return metrics.FailureHarnessTimeout
 	case b.conn == nil:
-		return "container_failed"
+		return metrics.FailureContainer
 	}
-	return "unknown"
+	return metrics.FailureUnknown
 }
 
 // bringUp makes the sandbox and its harness session.
@@ -338,7 +339,9 @@ func (b *bringUp) ready(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e.cfg.Metrics.Phases(b.path(), times)
+	for phase, d := range times {
+		e.cfg.Metrics.Phase(phase, d)
+	}
 	s.Status = db.StatusReady
 	_, err = e.boxOf(b.live, *s, b.conn)                            //nolint:contextcheck // following outlives who begins it
 	if errors.Is(err, ErrStopping) || errors.Is(err, errReplaced) { // ready it was; now lap stops, or the session has ended
@@ -378,7 +381,7 @@ func (b *bringUp) fail(ctx context.Context, err error) error {
 		return errors.New("the session was stopped")
 	}
 	if b.lost {
-		e.cfg.Metrics.Died("sandbox_unreachable")
+		e.cfg.Metrics.Died(metrics.DeathUnreachable)
 	}
 	return errors.Join(err, mark)
 }

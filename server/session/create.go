@@ -48,7 +48,7 @@ func (e *Engine) Create(ctx context.Context, agent db.Agent, in NewSession) (s d
 	b := e.newBringUp(l, made.Session)
 	b.warm = e.pool.take(made.Warm)
 	if row.WarmKey != "" {
-		e.cfg.Metrics.WarmPool(made.Warm != nil)
+		e.pool.count(made.Warm != nil)
 	}
 	if err := e.begin(b); err != nil { // the next start goes on with it
 		return db.Session{}, nil, err

@@ -34,7 +34,7 @@ func (e *Engine) follow(ctx context.Context, l *live, b *box) {
 		case ctx.Err() != nil || errors.Is(err, db.ErrStale) || errors.Is(err, db.ErrNotFound):
 			return
 		case errors.Is(err, sandbox.ErrPaused):
-			err = b.gate.found(ctx)
+			err = b.gate.found(ctx, func(ctx context.Context) (bool, error) { return e.paused(ctx, b) })
 		case errors.Is(err, sandbox.ErrGone):
 			if err = e.lost(ctx, l, b.session, err); err == nil {
 				return
@@ -52,6 +52,12 @@ func (e *Engine) follow(ctx context.Context, l *live, b *box) {
 			return
 		}
 	}
+}
+
+// paused asks the engine whether a sandbox is paused.
+func (e *Engine) paused(ctx context.Context, b *box) (bool, error) {
+	d, err := e.cfg.Runtime.Inspect(ctx, deref(b.session.ContainerID))
+	return d.State == sandbox.StatePaused, err
 }
 
 // takeUp makes this process know what an earlier one knew of a session.

@@ -7,6 +7,7 @@ import (
 
 	"lap/db"
 	"lap/sandbox"
+	"lap/server/metrics"
 )
 
 // freeze pauses the sandbox of a session that was last seen before the given time, unless
@@ -74,6 +75,6 @@ func (e *Engine) endIdle(ctx context.Context, s db.Session, before time.Time) er
 	}
 	e.cfg.Log.InfoContext(ctx, "session ended", "session", s.ID, "reason", "idle timeout")
 	e.cfg.Metrics.IdleKilled()
-	e.cfg.Metrics.Died("idle_timeout")
+	e.cfg.Metrics.Died(metrics.DeathIdle)
 	return e.bury(ctx, s.ID, s.Generation)
 }

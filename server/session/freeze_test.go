@@ -121,6 +121,19 @@ func TestStopBetweenNotingAndPausing(t *testing.T) {
 	w.say(t, s.ID, "two")
 }
 
+// TestSandboxThatIsPausedByOthersWithItsPipeOpen is paused while lap has a pipe to it, on
+// which nothing is heard any more.
+func TestSandboxThatIsPausedByOthersWithItsPipeOpen(t *testing.T) {
+	w := newWorld(t, nil)
+	s := w.ready(t)
+	w.say(t, s.ID, "one")
+	w.runtime.do(*s.ContainerID, (*fakeBox).pause)
+	w.say(t, s.ID, "two")
+	if state := w.state(*s.ContainerID); state != sandbox.StateRunning {
+		t.Errorf("the sandbox is %s", state)
+	}
+}
+
 func TestSandboxThatIsPausedByOthers(t *testing.T) {
 	w := newWorld(t, nil)
 	s := w.ready(t)

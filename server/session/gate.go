@@ -70,16 +70,21 @@ func (g *gate) freeze(ctx context.Context, note, pause func(context.Context) err
 	return pause(ctx)
 }
 
-// found notes that the sandbox was seen to be frozen.
-func (g *gate) found(ctx context.Context) error {
+// found notes that the sandbox was seen to be frozen, unless it is not so any more:
+// somebody uses it, who will have woken it, or look says so.
+func (g *gate) found(ctx context.Context, look func(context.Context) (frozen bool, err error)) error {
 	if err := g.take(ctx); err != nil {
 		return err
 	}
 	defer func() { <-g.lock }()
-	if !g.frozen.Load() {
+	if g.users > 0 || g.frozen.Load() {
+		return nil
+	}
+	frozen, err := look(ctx)
+	if err == nil && frozen {
 		g.shut()
 	}
-	return nil
+	return err
 }
 
 // shut marks the sandbox as frozen. The lock is held.

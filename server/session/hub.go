@@ -56,6 +56,14 @@ func (h *hub) publish(events []db.Event) {
 	h.wake()
 }
 
+// forget drops what is held, so that all readers look at what the store holds.
+func (h *hub) forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.recent, h.size = nil, 0
+	h.wake()
+}
+
 // wake makes all readers look again. h.mu is held.
 func (h *hub) wake() {
 	if !h.closed {

@@ -132,13 +132,10 @@ func (j *journal) outcome(t *sandbox.TurnResult) db.TurnEnd {
 	}
 	end := db.TurnEnd{Seq: seq, Status: db.TurnFailed}
 	switch {
-	case t.Status == 0:
-		end.Error = oneLine("the harness could not be reached: " + t.Error)
+	case t.Error != "": // no answer, or one that the guest could not keep
+		end.Error, end.Primed = oneLine("no reply of the harness: "+t.Error), t.Status != 0
 	case t.Status >= http.StatusBadRequest:
 		end.Error = oneLine((&statusError{status: t.Status, body: clipBytes(t.Body, 2<<10)}).Error())
-	case t.Error != "": // the answer was too large, or had to be dropped
-		end.Primed = true
-		end.Error = oneLine(t.Error)
 	default:
 		end.Primed = true
 		reply, err := parseReply(t.Body)
@@ -168,6 +165,7 @@ func (j *journal) store(ctx context.Context, r *reading) error {
 	}
 	last, err := e.cfg.Store.Append(ctx, r.Batch)
 	if err != nil {
+		l.hub.forget() // what was to be stored may be so all the same
 		return err
 	}
 	j.at = r.Journal

@@ -40,6 +40,7 @@ type pool struct {
 	mu     sync.Mutex // guards what follows
 	boxes  map[string]*warmBox
 	making int
+	births map[string]bool // names of those that are being made
 }
 
 // A warmBox is a sandbox of the pool, with the way to it.
@@ -49,7 +50,7 @@ type warmBox struct {
 }
 
 func newPool(e *Engine, cfg PoolConfig) *pool {
-	return &pool{engine: e, cfg: cfg, again: make(chan struct{}, 1), boxes: map[string]*warmBox{}}
+	return &pool{engine: e, cfg: cfg, again: make(chan struct{}, 1), boxes: map[string]*warmBox{}, births: map[string]bool{}}
 }
 
 // wake makes the pool look whether it has something to do.
@@ -105,6 +106,15 @@ func (p *pool) take(row *db.Sandbox) *warmBox {
 		return &warmBox{row: *row, conn: newConnection(row.SessionID, deref(row.ContainerID))}
 	}
 	return w
+}
+
+// count counts a session that asked the pool.
+func (p *pool) count(hit bool) {
+	if hit {
+		p.engine.cfg.Metrics.PoolHit()
+	} else {
+		p.engine.cfg.Metrics.PoolMiss()
+	}
 }
 
 // client is the client to a warm sandbox's guest, nil when its pipe has ended.
@@ -205,12 +215,12 @@ func (p *pool) adjust(ctx context.Context) error {
 
 // fit reports whether a sandbox of the pool is alive and not too old.
 func (p *pool) fit(row db.Sandbox) bool {
-	if row.State == db.SandboxMaking {
-		return true
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := p.boxes[row.Name]
+	if row.State == db.SandboxMaking {
+		return p.births[row.Name] || w != nil
+	}
 	return w != nil && w.client() != nil && (row.ReadyAt == nil || time.Since(*row.ReadyAt) < p.cfg.TTL)
 }
 
@@ -278,10 +288,13 @@ func (p *pool) provision(w want) {
 		p.mu.Lock()
 		p.making--
 		p.mu.Unlock()
-		p.engine.cfg.Metrics.WarmProvisioned(err == nil, time.Since(began))
+		if err == nil {
+			p.engine.cfg.Metrics.PoolProvisioned(time.Since(began))
+		}
 		if ignoreStale(err) == nil {
 			p.wake()
 		} else if ctx.Err() == nil {
+			p.engine.cfg.Metrics.PoolFailed()
 			p.engine.cfg.Log.WarnContext(ctx, "warm sandbox not made", "agent", w.agent.ID, "err", err)
 		}
 	})
@@ -297,6 +310,8 @@ func (p *pool) make(ctx context.Context, w want) (err error) {
 	e := p.engine
 	spec := sandbox.Spec{Session: uuid.NewString(), Agent: w.agent.ID, Image: w.image, Limits: e.cfg.Limits}
 	row := db.Sandbox{Name: spec.Name(), SessionID: spec.Session, AgentID: w.agent.ID, WarmKey: &w.key}
+	p.setBirth(row.Name, true)
+	defer p.setBirth(row.Name, false)
 	if err := e.cfg.Store.PlanSandbox(ctx, row); err != nil {
 		return err
 	}
@@ -340,6 +355,16 @@ func (p *pool) make(ctx context.Context, w want) (err error) {
 		return err
 	}
 	return nil
+}
+
+func (p *pool) setBirth(name string, going bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if going {
+		p.births[name] = true
+	} else {
+		delete(p.births, name)
+	}
 }
 
 // counts is how many sandboxes of the pool an agent has, by state.

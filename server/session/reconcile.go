@@ -8,6 +8,7 @@ import (
 
 	"lap/db"
 	"lap/sandbox"
+	"lap/server/metrics"
 )
 
 // helperAge is how old a container without a session must be to be nobody's: younger
@@ -88,7 +89,7 @@ func (e *Engine) takeOver(ctx context.Context, s db.Session, frozen bool) error 
 	if err != nil || !frozen {
 		return err
 	}
-	return b.gate.found(ctx)
+	return b.gate.found(ctx, func(context.Context) (bool, error) { return true, nil }) // or it is thawed in vain
 }
 
 // frozen returns the engine's ids of the sandboxes that lap has paused.
@@ -106,11 +107,22 @@ func (e *Engine) frozen(ctx context.Context) (map[string]bool, error) {
 // resumeBringUp begins the bring-up anew that an earlier process did not end. One that
 // needs variables which went with that process fails.
 func (e *Engine) resumeBringUp(ctx context.Context, s db.Session) error {
-	if len(s.EnvNames) > 0 && s.Generation == 1 { // later, some of its history is worth more than the variables
+	if len(s.EnvNames) > 0 && s.Generation == 1 && !e.knowsEnv(s.ID) { // later, some of its history is worth more than the variables
 		return ignoreStale(e.cfg.Store.MarkFailed(ctx, s.ID, s.Generation, interrupted))
 	}
 	_, err := e.claim(ctx, s, db.Claim{From: []string{db.StatusCreating}, Lost: s.Revivable}, nil)
 	return ignoreStale(err)
+}
+
+// knowsEnv reports whether this process has the per-session variables of a session.
+func (e *Engine) knowsEnv(id string) bool {
+	l := e.find(id)
+	if l == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.env != nil
 }
 
 // resumeTurns goes on with the turns that an earlier process accepted.
@@ -145,7 +157,10 @@ func (e *Engine) reconcile(ctx context.Context) error {
 	} else if err != nil {
 		return err
 	}
-	errs := []error{e.failOverdue(ctx, before), e.removeStrays(ctx, boxes), e.removeLeft(ctx), e.giveUpLost(ctx), e.sweep(ctx, before)}
+	errs := []error{
+		e.failOverdue(ctx, before), e.takeUpForsaken(ctx, before),
+		e.removeStrays(ctx, boxes), e.removeLeft(ctx), e.giveUpLost(ctx), e.sweep(ctx, before),
+	}
 	running := map[string]bool{}
 	for _, box := range boxes {
 		running[box.ID] = box.Running()
@@ -181,12 +196,38 @@ func (e *Engine) failOverdue(ctx context.Context, sessions []db.Session) error {
 		err := e.cfg.Store.MarkFailed(ctx, s.ID, s.Generation, errStalled.Error())
 		if err == nil {
 			e.cfg.Metrics.CreatingFailed()
-			e.cfg.Metrics.Died("creating_timeout")
+			e.cfg.Metrics.Died(metrics.DeathCreating)
 			err = e.bury(ctx, s.ID, s.Generation)
 		}
 		errs = append(errs, ignoreStale(err))
 	}
 	return errors.Join(errs...)
+}
+
+// forsakenAge is how long a session may be creating before its bring-up begins.
+const forsakenAge = 5 * time.Second
+
+// takeUpForsaken goes on with bring-ups and turns that are in the store and that nobody
+// in this process carries out: a commit that was reported as failed may have come to pass.
+func (e *Engine) takeUpForsaken(ctx context.Context, sessions []db.Session) error {
+	var errs []error
+	for _, s := range sessions {
+		if s.Status == db.StatusCreating && time.Since(s.CreatingSince) > forsakenAge && !e.broughtUp(s.ID) {
+			errs = append(errs, e.resumeBringUp(ctx, s))
+		}
+	}
+	return errors.Join(append(errs, e.resumeTurns(ctx))...)
+}
+
+// broughtUp reports whether this process brings a session up.
+func (e *Engine) broughtUp(id string) bool {
+	l := e.find(id)
+	if l == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.bringUp != nil
 }
 
 // grace is how long after its time a bring-up may still be about to notice.

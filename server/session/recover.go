@@ -8,11 +8,11 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"lap/db"
 	"lap/sandbox"
+	"lap/server/metrics"
 )
 
 // bringUpWait bounds how long a caller waits for a bring-up that another one began.
@@ -29,9 +29,11 @@ func (e *Engine) lost(ctx context.Context, l *live, s db.Session, cause error) e
 		return err
 	}
 	e.cfg.Log.WarnContext(ctx, "sandbox lost", "session", s.ID, "reason", reason, "err", cause)
-	e.cfg.Metrics.Died(strings.ReplaceAll(reason, " ", "_"))
 	if reason == reasonOOM {
 		e.cfg.Metrics.OOMKilled(s.AgentID)
+		e.cfg.Metrics.Died(metrics.DeathOOM)
+	} else {
+		e.cfg.Metrics.Died(metrics.DeathDisappeared)
 	}
 	l.dropBox(s.Generation)
 	l.turnsChanged()

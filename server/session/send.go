@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"lap/db"
 	"lap/sandbox"
@@ -68,6 +69,7 @@ func (e *Engine) sendTurn(ctx context.Context, a *access, t db.Turn, whole []jso
 	case arrived:
 		return e.insist(ctx, a, turn)
 	}
+	a.silent = true
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
 	if err := ignoreStale(e.cfg.Store.UnsendTurn(ctx, t.SessionID, t.Seq)); err != nil {
@@ -155,6 +157,12 @@ func postTurn(ctx context.Context, client *http.Client, t sandbox.Turn) (arrived
 	ctx, cancel := context.WithTimeout(ctx, turnAccept)
 	defer cancel()
 	body := &noticed{Reader: bytes.NewReader(b)}
+	silence := time.AfterFunc(turnAsked, func() {
+		if !body.read.Load() {
+			cancel()
+		}
+	})
+	defer silence.Stop()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://sandbox/turns", body)
 	if err != nil {
 		return false, err

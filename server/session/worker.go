@@ -16,6 +16,8 @@ const (
 	abortTimeout = 5 * time.Second
 	// turnAccept bounds how long a guest may take to accept a turn.
 	turnAccept = 30 * time.Second
+	// turnAsked bounds how long a guest may take to ask for a turn that it was offered.
+	turnAsked = 1500 * time.Millisecond
 	// beat is how often a session with a running turn is noted as active.
 	beat = 15 * time.Second
 	// sendPause and sendPauseMax are how long to wait before a turn is handed to a guest again.

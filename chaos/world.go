@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+
+	dockerclient "github.com/docker/docker/client"
+)
+
+// A world is what all cells share: a binary, the engine, and an installation beside
+// theirs that must not be touched.
+type world struct {
+	dir       string
+	binary    string
+	engine    *dockerclient.Client
+	neighbour *neighbour
+
+	mu   sync.Mutex // guards laps
+	laps map[*lap]struct{}
+}
+
+// newWorld builds lap with fault points from the tree that it runs in.
+func newWorld(ctx context.Context) (_ *world, err error) {
+	w := &world{laps: map[*lap]struct{}{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	if w.engine, err = dockerclient.NewClientWithOpts(dockerclient.FromEnv, dockerclient.WithAPIVersionNegotiation()); err != nil {
+		return nil, err
+	}
+	if w.dir, err = os.MkdirTemp("", "lap-chaos-*"); err != nil {
+		return nil, err
+	}
+	w.binary = filepath.Join(w.dir, "lap")
+	build := exec.CommandContext(ctx, "go", "build", "-tags", "chaos", "-trimpath", "-o", w.binary, "lap")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if text, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build lap: %w\n%s", err, text)
+	}
+	w.neighbour, err = newNeighbour(ctx, w)
+	return w, err
+}
+
+// install makes a new installation, which is not started yet.
+func (w *world) install(env ...string) (*lap, error) {
+	dir, err := os.MkdirTemp(w.dir, "lap-*")
+	if err != nil {
+		return nil, err
+	}
+	l := &lap{world: w, dir: dir, env: env, talk: &transcript{}}
+	w.mu.Lock()
+	w.laps[l] = struct{}{}
+	w.mu.Unlock()
+	return l, os.Mkdir(l.orders(), 0o700)
+}
+
+// uninstall stops an installation and removes all it has made.
+func (w *world) uninstall(ctx context.Context, l *lap) error {
+	w.mu.Lock()
+	delete(w.laps, l)
+	w.mu.Unlock()
+	l.kill()
+	return errors.Join(l.removeContainers(ctx), os.RemoveAll(l.dir))
+}
+
+// close removes everything that the run has made.
+func (w *world) close(ctx context.Context) error {
+	var errs []error
+	for l := range w.laps {
+		errs = append(errs, w.uninstall(ctx, l))
+	}
+	if w.binary != "" && w.engine != nil {
+		errs = append(errs, w.removeVolume(ctx))
+	}
+	if w.engine != nil {
+		errs = append(errs, w.engine.Close())
+	}
+	return errors.Join(append(errs, os.RemoveAll(w.dir))...)
+}
