@@ -55,7 +55,11 @@ func (w *world) checkAudit(tb testing.TB) {
 		if !allowed(sessionSteps, was, now) {
 			tb.Errorf("session %s went from %s to %s", id, was, now)
 		}
-		if entered := now == "creating"; generation != before && !(entered && generation == before+1) || entered && generation == before {
+		grown := 0
+		if now == "creating" {
+			grown = 1
+		}
+		if generation != before+grown {
 			tb.Errorf("session %s went from %s to %s and generation %d to %d", id, was, now, before, generation)
 		}
 		if now == "ready" && boxed != 1 {

@@ -165,7 +165,7 @@ func (e *Engine) usable(ctx context.Context, id string, left *int) (*access, err
 // enter takes access to the sandbox of a ready session. The error wraps sandbox.ErrGone,
 // ErrHarness, errReplaced or ErrStopping, or is that of ctx.
 func (e *Engine) enter(ctx context.Context, l *live, s db.Session) (*access, error) {
-	b, err := e.boxOf(l, s, nil)
+	b, err := e.boxOf(l, s, nil) //nolint:contextcheck // following outlives who begins it
 	if err != nil {
 		return nil, err
 	}

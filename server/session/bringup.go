@@ -63,7 +63,7 @@ func (e *Engine) begin(b *bringUp) error {
 	}
 	started := e.launch(func(context.Context) {
 		defer b.cancel(nil)
-		b.run(b.ctx)
+		b.run(b.ctx) //nolint:contextcheck // it is the one it is given, with a way to cancel it
 	})
 	if !started {
 		b.cancel(nil)
@@ -351,7 +351,7 @@ func (b *bringUp) ready(ctx context.Context) error {
 		e.cfg.Metrics.Phase(phase, d)
 	}
 	s.Status = db.StatusReady
-	_, err = e.boxOf(b.live, *s, b.conn)
+	_, err = e.boxOf(b.live, *s, b.conn)                            //nolint:contextcheck // following outlives who begins it
 	if errors.Is(err, ErrStopping) || errors.Is(err, errReplaced) { // ready it was; now lap stops, or the session has ended
 		return nil
 	}

@@ -15,7 +15,7 @@ import (
 // It returns at once, with the session in state creating. again is the first answer to
 // a request whose idempotency key was used before; then nothing is created. The error is
 // db.ErrNotFound when the agent is gone, or db.ErrKeyReused.
-func (e *Engine) Create(ctx context.Context, agent db.Agent, in NewSession) (s db.Session, again json.RawMessage, err error) { //nolint:contextcheck // a bring-up outlives the request that asked for it
+func (e *Engine) Create(ctx context.Context, agent db.Agent, in NewSession) (s db.Session, again json.RawMessage, err error) {
 	warmKey := e.pool.keyFor(ctx, agent) // before, since it asks the engine
 	e.births.RLock()
 	defer e.births.RUnlock()

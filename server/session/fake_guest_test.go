@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -53,7 +54,7 @@ func (r *fakeRuntime) newGuest(box *fakeBox) {
 		turns: map[string]bool{}, running: map[string]*harnessTurn{}, threads: map[string][]*fakeMessage{},
 	}
 	close(g.awake)
-	g.ctx, g.end = context.WithCancel(context.Background()) //nolint:usetesting // a guest outlives the test's context, until its sandbox is removed
+	g.ctx, g.end = context.WithCancel(context.Background())
 	g.server = &http.Server{Handler: g.routes(), ErrorLog: log.New(io.Discard, "", 0)}
 	box.guest, box.State = g, sandbox.StateRunning
 }
@@ -70,6 +71,25 @@ func (g *fakeGuest) cut() {
 		_ = p.Close()
 	}
 	g.pipes = nil
+}
+
+// platform asks lap's REST API as the sandbox, whatever it says of itself.
+func (g *fakeGuest) platform(claim string) (string, error) {
+	conn, err := g.pipes[len(g.pipes)-1].Open(pipe.Platform)
+	if err != nil {
+		return "", err
+	}
+	client := &http.Client{Transport: &http.Transport{
+		DialContext:       func(context.Context, string, string) (net.Conn, error) { return conn, nil },
+		DisableKeepAlives: true,
+	}}
+	res, err := client.Get("http://platform/" + claim)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	return string(body), err
 }
 
 // wait waits until the sandbox is not paused.

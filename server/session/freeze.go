@@ -14,7 +14,7 @@ import (
 // somebody uses it. That it is about to be paused is noted first, so that a later process
 // finds out.
 func (e *Engine) freeze(ctx context.Context, s db.Session, before time.Time) error {
-	b, err := e.boxOf(e.adopt(s), s, nil)
+	b, err := e.boxOf(e.adopt(s), s, nil) //nolint:contextcheck // following outlives who begins it
 	if err != nil || b.session.Generation != s.Generation {
 		return ignoreReplaced(err)
 	}

@@ -211,7 +211,9 @@ func TestFreezingMeetsARestart(t *testing.T) {
 	}
 	w.runtime.on("before pause", nil)
 	release()
-	receive(t, frozen)
+	if err := receive(t, frozen); err != nil {
+		t.Error(err)
+	}
 	w.say(t, s.ID, "x") // it is followed
 	if *after.ContainerID == *s.ContainerID {
 		t.Error("the sandbox is the old one")

@@ -360,43 +360,50 @@ func TestVariablesOfASession(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name    string
-		happens func(w *world, t *testing.T, s db.Session)
+		happens func(t *testing.T, w *world, s db.Session)
 		want    string
 		warns   string // of these
 	}{
-		{"a restart", func(w *world, t *testing.T, s db.Session) {
+		{"a restart", func(t *testing.T, w *world, s db.Session) {
+			t.Helper()
 			if _, err := w.Restart(t.Context(), s.ID, nil); err != nil {
 				t.Fatal(err)
 			}
 		}, "1 2 ", ""},
-		{"a restart with others", func(w *world, t *testing.T, s db.Session) {
+		{"a restart with others", func(t *testing.T, w *world, s db.Session) {
+			t.Helper()
 			if _, err := w.Restart(t.Context(), s.ID, map[string]string{"B": "3", "C": "4"}); err != nil {
 				t.Fatal(err)
 			}
 		}, " 3 4", "A"},
-		{"a new process and a restart", func(w *world, t *testing.T, s db.Session) {
+		{"a new process and a restart", func(t *testing.T, w *world, s db.Session) {
+			t.Helper()
 			w.restart(t)
 			if _, err := w.Restart(t.Context(), s.ID, nil); err != nil {
 				t.Fatal(err)
 			}
 		}, "1 2 ", ""},
-		{"a loss", func(w *world, t *testing.T, s db.Session) {
+		{"a loss", func(t *testing.T, w *world, s db.Session) {
+			t.Helper()
 			w.runtime.vanish(*s.ContainerID)
 			w.say(t, s.ID, "x")
 		}, "1 2 ", ""},
-		{"a new process and a stopped sandbox", func(w *world, t *testing.T, s db.Session) {
+		{"a new process and a stopped sandbox", func(t *testing.T, w *world, s db.Session) {
+			t.Helper()
 			w.stop()
 			w.runtime.kill(*s.ContainerID, false)
 			w.start(t)
 			w.say(t, s.ID, "x")
 		}, "1 2 ", ""},
-		{"a new process and a sandbox that is gone", func(w *world, t *testing.T, s db.Session) {
+		{"a new process and a sandbox that is gone", func(t *testing.T, w *world, s db.Session) {
+			t.Helper()
 			w.stop()
 			w.runtime.vanish(*s.ContainerID)
 			w.start(t)
 			w.say(t, s.ID, "x")
 		}, "  ", "A, B"},
-		{"a restart with them after they were lost", func(w *world, t *testing.T, s db.Session) {
+		{"a restart with them after they were lost", func(t *testing.T, w *world, s db.Session) {
+			t.Helper()
 			w.stop()
 			w.runtime.vanish(*s.ContainerID)
 			w.start(t)
@@ -409,7 +416,7 @@ func TestVariablesOfASession(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, nil)
 			s := w.await(t, w.create(t, in).ID, db.StatusReady)
-			tt.happens(w, t, s)
+			tt.happens(t, w, s)
 			if got := env(w); got != tt.want {
 				t.Errorf("the sandbox has %q, want %q", got, tt.want)
 			}

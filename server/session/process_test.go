@@ -198,7 +198,7 @@ func TestInitialPromptThatFailsAfterARestart(t *testing.T) {
 	made := w.create(t, session.NewSession{InitialParts: text("initial")})
 	h := receive(t, entered)
 	w.restart(t)
-	w.runtime.set(func() { h.guest.put(fmt.Sprintf(`"turn":{"id":"0","status":500,"body":"no"}`)) })
+	w.runtime.set(func() { h.guest.put(`"turn":{"id":"0","status":500,"body":"no"}`) })
 	s := w.until(t, made.ID, func(s db.Session) bool { return s.FailureReason != nil })
 	if s.Status != db.StatusReady || !strings.HasPrefix(*s.FailureReason, "initial_prompt failed: ") {
 		t.Errorf("session = %+v", s)

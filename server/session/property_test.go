@@ -169,7 +169,7 @@ func (s *storm) act(ctx context.Context, r *rand.Rand) {
 		time.Sleep(time.Duration(r.IntN(20)) * time.Millisecond)
 		s.runtime.set(func() { s.runtime.down = false })
 	case n < 942:
-		s.replace()
+		s.replace() //nolint:contextcheck // an engine outlives the time for mischief
 	default:
 		s.call(func(e *session.Engine) error { return s.readLog(ctx, e, r, id) })
 	}
@@ -208,9 +208,14 @@ func (s *storm) born(ctx context.Context, e *session.Engine, r *rand.Rand) error
 		return err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.ids = append(s.ids, made.ID)
-	return nil
+	old := ""
+	if n := len(s.ids); n > 20 {
+		old = s.ids[n-20]
+	}
+	s.mu.Unlock()
+	_, err = e.Stop(ctx, old)
+	return err
 }
 
 func (s *storm) message(ctx context.Context, e *session.Engine, r *rand.Rand, id string) error {

@@ -71,20 +71,25 @@ func (e *Engine) Recover(ctx context.Context) error {
 		return err
 	}
 	for _, s := range sessions {
-		switch {
-		case s.Status == db.StatusCreating:
+		if s.Status == db.StatusCreating {
 			err = e.resumeBringUp(ctx, s)
-		default:
-			var b *box
-			if b, err = e.boxOf(e.adopt(s), s, nil); err == nil && frozen[deref(s.ContainerID)] {
-				err = b.gate.found(ctx, func(context.Context) (bool, error) { return true, nil }) // or it is thawed in vain
-			}
+		} else {
+			err = e.takeOver(ctx, s, frozen[deref(s.ContainerID)])
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return e.resumeTurns(ctx)
+}
+
+// takeOver follows a ready session that an earlier process brought up.
+func (e *Engine) takeOver(ctx context.Context, s db.Session, frozen bool) error {
+	b, err := e.boxOf(e.adopt(s), s, nil) //nolint:contextcheck // following outlives who begins it
+	if err != nil || !frozen {
+		return err
+	}
+	return b.gate.found(ctx, func(context.Context) (bool, error) { return true, nil }) // or it is thawed in vain
 }
 
 // frozen returns the engine's ids of the sandboxes that lap has paused.

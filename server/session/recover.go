@@ -77,7 +77,7 @@ func (l *live) dropBox(generation int64) {
 
 // claim makes a session creating again, and begins to bring it up. The error is
 // db.ErrStale when somebody else does, or the session is not as c wants it.
-func (e *Engine) claim(ctx context.Context, s db.Session, c db.Claim, env map[string]string) (*bringUp, error) { //nolint:contextcheck // a bring-up outlives the request that asked for it
+func (e *Engine) claim(ctx context.Context, s db.Session, c db.Claim, env map[string]string) (*bringUp, error) {
 	c.Deadline = time.Now().Add(e.cfg.StartTimeout)
 	l := e.hold(s)
 	claimed, err := e.cfg.Store.ClaimSession(ctx, s.ID, c)

@@ -137,7 +137,7 @@ func TestOutputIsKept(t *testing.T) {
 		t.Helper()
 		eventually(t, func() error {
 			if got, err := w.Output(t.Context(), s.ID); err != nil || got != want {
-				return fmt.Errorf("output %q, %v, want %q", got, err, want)
+				return fmt.Errorf("output %q, %w, want %q", got, err, want)
 			}
 			return nil
 		})
