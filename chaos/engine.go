@@ -34,7 +34,25 @@ func (w *world) boxes(ctx context.Context, owner string) ([]box, error) {
 	return all, err
 }
 
+// removeBoxes removes all containers of an installation.
+func (w *world) removeBoxes(ctx context.Context, owner string) error {
+	if owner == "" { // it was never started
+		return nil
+	}
+	list, err := w.boxes(ctx, owner)
+	errs := []error{err}
+	for _, b := range list {
+		errs = append(errs, w.removeBox(ctx, b.id))
+	}
+	return errors.Join(errs...)
+}
+
+// removeLimit is far more than a removal takes.
+const removeLimit = time.Minute
+
 func (w *world) removeBox(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, removeLimit)
+	defer cancel()
 	err := w.engine.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})
 	if errdefs.IsNotFound(err) || errdefs.IsConflict(err) { // gone, or going
 		return nil

@@ -52,36 +52,66 @@ type task struct {
 // plan runs every operation once without a fault, and returns a task for each point that
 // it passed.
 func plan(ctx context.Context, w *world, o options, m *matrix) ([]task, error) {
+	chosen := choose(o)
+	if len(chosen) == 0 {
+		return nil, fmt.Errorf("no operation %q", o.operation)
+	}
+	points := make([][]string, len(chosen))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(o.jobs)
+	for i, op := range chosen {
+		if o.point != "" {
+			points[i] = []string{o.point}
+			continue
+		}
+		g.Go(func() error {
+			c, err := play(ctx, w, op, "", "")
+			if err != nil {
+				return err
+			}
+			m.add(c)
+			points[i] = tries(c.points, o.repeat)
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return tasks(chosen, points, o), nil
+}
+
+// choose returns the operations that the options ask for.
+func choose(o options) (list []operation) {
+	for _, op := range operations() {
+		if o.operation == "" || o.operation == op.name {
+			list = append(list, op)
+		}
+	}
+	if o.short {
+		random := rand.New(rand.NewPCG(o.seed, 2))
+		random.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+		list = list[:min(len(list), sampleOperations)]
+	}
+	return list
+}
+
+// tasks returns one for each point of an operation and each fault.
+func tasks(chosen []operation, points [][]string, o options) (list []task) {
 	faults := []string{"kill", "error"}
 	if o.fault != "" {
 		faults = []string{o.fault}
 	}
-	var list []task
-	for _, op := range operations() {
-		if o.operation != "" && o.operation != op.name {
-			continue
-		}
-		points := []string{o.point}
-		if o.point == "" {
-			c, err := play(ctx, w, op, "", "")
-			if err != nil {
-				return nil, err
+	for i, op := range chosen {
+		for _, point := range points[i] {
+			if !strings.Contains(point, "#") {
+				point += "#1"
 			}
-			m.add(c)
-			points = tries(c.points, o.repeat)
-		} else if !strings.Contains(o.point, "#") {
-			points[0] += "#1"
-		}
-		for _, point := range points {
 			for _, fault := range faults {
 				list = append(list, task{op, point, fault})
 			}
 		}
 	}
-	if len(list) == 0 {
-		return nil, fmt.Errorf("no operation %q", o.operation)
-	}
-	return list, nil
+	return list
 }
 
 // tries names the points to try: the first few of each name, in the order in which they
@@ -102,8 +132,11 @@ func tries(passed []string, repeat int) (list []string) {
 	return list
 }
 
-// sampleSize is how many cells take half a minute.
-const sampleSize = 14
+// A sample of so many operations and cells takes half a minute.
+const (
+	sampleOperations = 8
+	sampleSize       = 16
+)
 
 // sample takes some tasks at random, with one of each operation first.
 func sample(plan []task, seed uint64) []task {

@@ -130,18 +130,6 @@ func (l *lap) struck() bool {
 	return err == nil && bytes.Contains(b, []byte(" ! "))
 }
 
-func (l *lap) removeContainers(ctx context.Context) error {
-	if l.owner == "" {
-		return nil
-	}
-	list, err := l.world.boxes(ctx, l.owner)
-	errs := []error{err}
-	for _, b := range list {
-		errs = append(errs, l.world.removeBox(ctx, b.id))
-	}
-	return errors.Join(errs...)
-}
-
 // environment is this process's without settings of lap.
 func environment() []string {
 	var env []string

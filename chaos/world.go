@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,8 +21,9 @@ type world struct {
 	engine    *dockerclient.Client
 	neighbour *neighbour
 
-	mu   sync.Mutex // guards laps
-	laps map[*lap]struct{}
+	mu     sync.Mutex // guards what follows
+	laps   map[*lap]struct{}
+	owners []string // of installations that are gone
 }
 
 // newWorld builds lap with fault points from the tree that it runs in.
@@ -63,18 +65,22 @@ func (w *world) install(env ...string) (*lap, error) {
 
 // uninstall stops an installation and removes all it has made.
 func (w *world) uninstall(ctx context.Context, l *lap) error {
+	l.kill()
 	w.mu.Lock()
 	delete(w.laps, l)
+	w.owners = append(w.owners, l.owner)
 	w.mu.Unlock()
-	l.kill()
-	return errors.Join(l.removeContainers(ctx), os.RemoveAll(l.dir))
+	return errors.Join(w.removeBoxes(ctx, l.owner), os.RemoveAll(l.dir))
 }
 
 // close removes everything that the run has made.
 func (w *world) close(ctx context.Context) error {
 	var errs []error
-	for l := range w.laps {
+	for l := range maps.Clone(w.laps) {
 		errs = append(errs, w.uninstall(ctx, l))
+	}
+	for _, owner := range w.owners { // what a killed server had asked for may have come later
+		errs = append(errs, w.removeBoxes(ctx, owner))
 	}
 	if w.binary != "" && w.engine != nil {
 		errs = append(errs, w.removeVolume(ctx))

@@ -54,6 +54,7 @@ type Docker struct {
 	broken error  // why there is no client at all
 	helper string // begins the names of this process's containers that help to copy lap
 
+	quiet      *quiet
 	small      time.Duration          // callTimeout
 	greeting   chan struct{}          // full while the API version is agreed on
 	negotiated atomic.Bool            // the API version is agreed on
@@ -71,7 +72,7 @@ var _ sandbox.Runtime = (*Docker)(nil)
 // when it is needed.
 func New(cfg Config) *Docker {
 	d := &Docker{
-		cfg: cfg, small: callTimeout, helper: "lap-guest-" + rand.Text() + "-",
+		cfg: cfg, quiet: newQuiet(), small: callTimeout, helper: "lap-guest-" + rand.Text() + "-",
 		greeting: make(chan struct{}, 1), making: make(chan struct{}, 1), execs: make(chan struct{}, execsAtOnce),
 	}
 	opts, err := endpoint()

@@ -89,10 +89,16 @@ func (d *Docker) Dial(ctx context.Context, id string) (io.ReadWriteCloser, error
 
 // exec runs "lap pipe". The engine answers before it has started it.
 func (d *Docker) exec(ctx context.Context, id string) (io.ReadWriteCloser, error) {
-	begun, err := d.queue(ctx)
+	started, err := d.quiet.start(ctx, id)
 	if err != nil {
 		return nil, err
 	}
+	leave, err := d.queue(ctx)
+	if err != nil {
+		started()
+		return nil, err
+	}
+	begun := func() { leave(); started() }
 	pipe, err := d.execNow(ctx, id)
 	if err != nil {
 		begun()

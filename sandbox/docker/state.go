@@ -107,9 +107,42 @@ func (d *Docker) look(ctx context.Context, id string) (c container.InspectRespon
 	return c, nil
 }
 
-// Pause freezes the container's processes.
+// Pause freezes the container's processes, when none of them is just being started.
 func (d *Docker) Pause(ctx context.Context, id string) error {
+	done, err := d.quiet.pause(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := d.settled(ctx, id); err != nil {
+		return fmt.Errorf("pause sandbox %.12s: %w", id, err)
+	}
 	return d.freeze(ctx, "pause", id, sandbox.StatePaused, d.engine.ContainerPause)
+}
+
+// errStarting says that a process is being started in a container, perhaps by a lap that
+// has come to its end.
+var errStarting = errors.New("a process is just being started in it")
+
+// settled reports whether all execs of a container have been started.
+func (d *Docker) settled(ctx context.Context, id string) error {
+	c, err := d.look(ctx, id)
+	if err != nil {
+		return err
+	}
+	for _, exec := range c.ExecIDs {
+		var e container.ExecInspect
+		err := d.request(ctx, func(ctx context.Context) (err error) {
+			e, err = d.engine.ContainerExecInspect(ctx, exec)
+			return err
+		})
+		if err == nil && e.Running && e.Pid == 0 {
+			return errStarting
+		} else if err != nil && !errdefs.IsNotFound(err) {
+			return err
+		}
+	}
+	return nil
 }
 
 // Unpause lets the container's processes go on.
