@@ -75,16 +75,30 @@ func TestAppendAndRead(t *testing.T) {
 	}
 }
 
-func TestJournalNeverGoesBack(t *testing.T) {
+func TestJournalIsStoredOnce(t *testing.T) {
 	s := openStore(t, config(t))
 	session := newReadySession(t, s, newAgent(t, s, db.Agent{}).ID)
-	for _, tt := range [][2]int64{{7, 7}, {3, 7}, {0, 7}, {8, 8}} {
-		if _, err := s.Append(t.Context(), db.Batch{SessionID: session.ID, Generation: 1, Journal: tt[0]}); err != nil {
-			t.Fatal(err)
+	for _, tt := range []struct {
+		after, through int64
+		err            error
+		events         int64 // that are stored after it
+	}{
+		{0, 7, nil, 1},
+		{0, 7, db.ErrOverlap, 1}, // the same again
+		{3, 8, db.ErrOverlap, 1}, // some of it again
+		{9, 10, db.ErrOverlap, 1},
+		{7, 8, nil, 2},
+	} {
+		_, err := s.Append(t.Context(), db.Batch{SessionID: session.ID, Generation: 1, After: tt.after, Journal: tt.through, Events: events("x")})
+		if !errors.Is(err, tt.err) {
+			t.Errorf("%d to %d: err = %v, want %v", tt.after, tt.through, err, tt.err)
 		}
-		if got := readSession(t, s, session.ID).Journal; got != tt[1] {
-			t.Errorf("journal = %d after a batch up to %d, want %d", got, tt[0], tt[1])
+		if got := readSession(t, s, session.ID).LastEvent; got != tt.events {
+			t.Errorf("%d to %d: %d events", tt.after, tt.through, got)
 		}
+	}
+	if _, err := s.Append(t.Context(), db.Batch{SessionID: session.ID, Generation: 2, After: 8}); !errors.Is(err, db.ErrStale) {
+		t.Errorf("of another generation: err = %v, want ErrStale", err)
 	}
 }
 
@@ -108,7 +122,7 @@ func TestAppendEndsTurns(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			session := newReadySession(t, s, agent.ID)
 			reply(t, s, session, `{"before":1}`)
-			claimed, _, err := s.ClaimSession(t.Context(), session.ID, db.Claim{From: []string{db.StatusReady}, Deadline: later})
+			claimed, err := s.ClaimSession(t.Context(), session.ID, db.Claim{From: []string{db.StatusReady}, Deadline: later})
 			if err != nil {
 				t.Fatal(err)
 			}

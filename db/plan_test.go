@@ -145,7 +145,7 @@ func callSessions(call func(name string, args ...any), agentID string, s db.Sess
 	call("AdoptSandbox", s.ID, s.Generation+1, "container")
 	call("MarkFailed", s.ID, s.Generation, "reason")
 	call("LostSessions", time.Now())
-	call("MarkUnreachable", s.ID, s.Generation, "reason")
+	call("MarkUnreachable", s.ID, s.Generation, "reason", new("container"))
 	call("EndSession", s.ID)
 }
 
@@ -155,7 +155,8 @@ func callSandboxes(call func(name string, args ...any), agentID string, s db.Ses
 	call("PlanSandbox", db.Sandbox{Name: "warm", SessionID: "w", AgentID: agentID, Generation: 1, WarmKey: &key})
 	call("SandboxMade", "box", "container")
 	call("SandboxReady", "warm")
-	call("SetFrozen", s.ID, "container", true)
+	call("Freeze", s.ID, "container", later)
+	call("Thaw", s.ID, "container")
 	call("AdoptSandbox", s.ID, s.Generation, "container")
 	call("CreateSession", db.NewSession{AgentID: agentID, WarmKey: key, Once: once("k", "h")})
 	call("CondemnSandbox", "warm")
@@ -174,6 +175,7 @@ func callTurns(call func(name string, args ...any), s db.Session) {
 		call("SendTurn", s.ID, s.Generation, seq)
 		if seq == 0 {
 			call("UnsendTurn", s.ID, seq)
+			call("CancelTurn", s.ID, seq, "reason")
 			call("EndTurn", s.ID, seq, db.TurnFailed, "reason")
 		}
 		call("Append", db.Batch{
@@ -189,6 +191,8 @@ func callTurns(call func(name string, args ...any), s db.Session) {
 	call("PackEvents", s.ID, int64(0), int64(100))
 	call("Turn", s.ID, int64(0))
 	call("NextTurn", s.ID)
+	call("LastSentTurn", s.ID)
+	call("SaveThread", s.ID, []db.Message{{ID: "m", Body: parts}}, []string{"n"})
 	call("Turns", s.ID)
 	call("BusySessions")
 	call("Message", s.ID, "m")

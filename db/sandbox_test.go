@@ -66,11 +66,19 @@ func TestSandboxOfASession(t *testing.T) {
 	if got := readSession(t, s, session.ID).ContainerID; got == nil || *got != "c" {
 		t.Errorf("container of the session = %v", got)
 	}
-	want.Frozen = true
-	check("frozen", s.SetFrozen(ctx, session.ID, "c", true), nil)
-	check("another is frozen", s.SetFrozen(ctx, session.ID, "other", true), db.ErrStale)
+	check("frozen before it is ready", s.Freeze(ctx, session.ID, "c", later), db.ErrStale)
 	check("adopted in no bring-up", errors.Join(s.MarkReady(ctx, session.ID, 1, db.Readiness{}), s.AdoptSandbox(ctx, session.ID, 1, "c")), db.ErrStale)
-	if _, _, err := s.ClaimSession(ctx, session.ID, db.Claim{From: []string{db.StatusReady}}); err != nil {
+	check("frozen, though seen since", s.Freeze(ctx, session.ID, "c", session.CreatedAt), db.ErrStale)
+	check("another is frozen", s.Freeze(ctx, session.ID, "other", later), db.ErrStale)
+	want.Frozen = true
+	check("frozen", s.Freeze(ctx, session.ID, "c", later), nil)
+	want.Frozen = false
+	check("thawed", s.Thaw(ctx, session.ID, "c"), nil)
+	turn := addTurn(t, s, session.ID)
+	check("frozen with a turn open", s.Freeze(ctx, session.ID, "c", later), db.ErrStale)
+	want.Frozen = true
+	check("frozen", errors.Join(s.CancelTurn(ctx, session.ID, turn.Seq, "no"), s.Freeze(ctx, session.ID, "c", later)), nil)
+	if _, err := s.ClaimSession(ctx, session.ID, db.Claim{From: []string{db.StatusReady}}); err != nil {
 		t.Fatal(err)
 	}
 	check("adopted by an earlier generation", s.AdoptSandbox(ctx, session.ID, 1, "c"), db.ErrStale)

@@ -229,6 +229,15 @@ func jsonList(list []string) string {
 	return string(b)
 }
 
+// listOrNull is jsonList, but NULL for nil.
+func listOrNull(list []string) *string {
+	if list == nil {
+		return nil
+	}
+	text := jsonList(list)
+	return &text
+}
+
 // Session returns one session, or ErrNotFound.
 func (s *Store) Session(ctx context.Context, id string) (Session, error) {
 	return scanSession(s.r.row(ctx, selectSession(wholeResponse)+` WHERE s.id = ?`, id))

@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 )
 
@@ -38,16 +39,11 @@ type Readiness struct {
 
 // MarkReady ends a bring-up with success.
 func (s *Store) MarkReady(ctx context.Context, id string, generation int64, r Readiness) error {
-	var warnings *string
-	if r.Warnings != nil {
-		list := jsonList(r.Warnings)
-		warnings = &list
-	}
 	return s.step(ctx, `UPDATE sessions
 		SET status = 'ready', revivable = 0, phase = 'ready', phase_detail = NULL, deadline_at = NULL, harness_session_id = ?3, last_seen_at = ?4,
 		guest_id = ?5, journal = 0, primed = 0, timings = ?6, warnings = coalesce(?7, warnings)
 		WHERE id = ?1 AND generation = ?2 AND status = 'creating'`,
-		id, generation, r.HarnessSessionID, s.nowMillis(), r.GuestID, textOrNull(r.Timings), warnings)
+		id, generation, r.HarnessSessionID, s.nowMillis(), r.GuestID, textOrNull(r.Timings), listOrNull(r.Warnings))
 }
 
 // MarkFailed ends a bring-up with a reason a person can act on. The phase stays where
@@ -126,24 +122,26 @@ func (s *Store) MarkUnreachable(ctx context.Context, id string, generation int64
 type Claim struct {
 	From     []string  // states it may be in
 	Lost     bool      // it must be revivable, and stays so, with its sandbox, until that is replaced
-	EnvNames []string  // of per-session variables, in addition to those it has
+	EnvNames []string  // of per-session variables; nil: they stay
 	Deadline time.Time // when the bring-up fails unless it makes progress
 }
 
 // ClaimSession brings a session back to creating, in a new generation, and returns it. A
 // turn that runs is interrupted. Exactly one of several callers succeeds; the error of the
-// others is ErrStale.
+// others is ErrStale, or ErrNotFound when there is no such session.
 func (s *Store) ClaimSession(ctx context.Context, id string, c Claim) (claimed Session, err error) {
 	err = s.tx(ctx, func(t tx) error {
 		now := s.nowMillis()
 		err := t.mustChange(ctx, ErrStale, `UPDATE sessions SET status = 'creating', generation = generation + 1, revivable = ?3,
 			phase = NULL, phase_detail = NULL, timings = NULL, container_id = CASE ?3 WHEN 1 THEN container_id END, guest_id = NULL, journal = 0,
 			harness_session_id = NULL, primed = 0, progress_token = NULL, failure_reason = NULL,
-			env_names = (SELECT json_group_array(value) FROM (SELECT value FROM json_each(env_names) UNION SELECT value FROM json_each(?6) ORDER BY value)),
+			env_names = coalesce(?6, env_names),
 			creating_since = ?4, deadline_at = ?5, last_seen_at = ?4, stopped_at = NULL
 			WHERE id = ?1 AND status IN (SELECT value FROM json_each(?2)) AND (?3 = 0 OR revivable = 1)`,
-			id, jsonList(c.From), c.Lost, now, millis(c.Deadline), jsonList(c.EnvNames))
-		if err != nil {
+			id, jsonList(c.From), c.Lost, now, millis(c.Deadline), listOrNull(c.EnvNames))
+		if errors.Is(err, ErrStale) {
+			return t.staleOrGone(ctx, id)
+		} else if err != nil {
 			return err
 		}
 		_, err = t.exec(ctx, `UPDATE turns SET status = 'interrupted', error = 'the sandbox was replaced while the agent was working', completed_at = ?2
@@ -155,6 +153,15 @@ func (s *Store) ClaimSession(ctx context.Context, id string, c Claim) (claimed S
 		return err
 	})
 	return claimed, err
+}
+
+// staleOrGone says why a step of a session came to nothing.
+func (t tx) staleOrGone(ctx context.Context, id string) error {
+	var one int
+	if err := t.row(ctx, `SELECT 1 FROM sessions WHERE id = ?`, id).Scan(&one); err != nil {
+		return err
+	}
+	return ErrStale
 }
 
 // EndSession ends a session at its user's wish, with its open turns, and returns it as

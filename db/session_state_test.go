@@ -52,7 +52,7 @@ func sessionIn(t *testing.T, s *db.Store, state string) (id string, gen int64) {
 		err = s.MarkDead(ctx, id, 1, "first reason", true)
 	case reviving, otherPast:
 		busy()
-		session, _, err = s.ClaimSession(ctx, id, db.Claim{From: []string{db.StatusReady}, Deadline: later})
+		session, err = s.ClaimSession(ctx, id, db.Claim{From: []string{db.StatusReady}, Deadline: later})
 		if state == otherPast {
 			markReady(t, s, session)
 		} else {
@@ -97,7 +97,13 @@ func TestTransitions(t *testing.T) {
 		},
 		{
 			"MarkUnreachable", func(s *db.Store, id string, gen int64) error {
-				return s.MarkUnreachable(t.Context(), id, gen, "reason")
+				return s.MarkUnreachable(t.Context(), id, gen, "reason", nil)
+			},
+			map[string]string{creating: db.StatusDead, reviving: db.StatusDead},
+		},
+		{
+			"MarkUnreachable with a rest", func(s *db.Store, id string, gen int64) error {
+				return s.MarkUnreachable(t.Context(), id, gen, "reason", new("container"))
 			},
 			map[string]string{creating: db.StatusDead, reviving: db.StatusDead},
 		},
@@ -202,7 +208,7 @@ func TestTransitions(t *testing.T) {
 func claim(t *testing.T, c db.Claim) func(*db.Store, string, int64) error {
 	t.Helper()
 	return func(s *db.Store, id string, _ int64) error {
-		_, _, err := s.ClaimSession(t.Context(), id, c)
+		_, err := s.ClaimSession(t.Context(), id, c)
 		return err
 	}
 }
@@ -239,8 +245,8 @@ func checkInvariants(t *testing.T, all stored) {
 	}
 	over := s.Status == db.StatusFailed || s.Status == db.StatusDead
 	switch {
-	case s.Revivable && s.Status != db.StatusDead:
-		t.Error("revivable, and not dead")
+	case s.Revivable && s.Status != db.StatusDead && s.Status != db.StatusCreating:
+		t.Errorf("revivable, and %s", s.Status)
 	case over != (s.StoppedAt != nil):
 		t.Errorf("status = %s, stopped at %v", s.Status, s.StoppedAt)
 	case (s.Status == db.StatusCreating) != (s.DeadlineAt != nil):
@@ -284,9 +290,9 @@ func TestBringUpRoundTrip(t *testing.T) {
 		t.Error(diff, got.LastSeenAt)
 	}
 	reply(t, s, got, `{}`)
-	claimed, container, err := s.ClaimSession(ctx, id, db.Claim{From: []string{db.StatusReady}, Deadline: deadline})
-	if err != nil || container != nil {
-		t.Fatal(container, err)
+	claimed, err := s.ClaimSession(ctx, id, db.Claim{From: []string{db.StatusReady}, Deadline: deadline})
+	if err != nil {
+		t.Fatal(err)
 	}
 	want = session
 	want.Generation, want.DeadlineAt, want.Response = 2, &deadline, json.RawMessage(`{}`)
@@ -302,7 +308,7 @@ func TestBringUpRoundTrip(t *testing.T) {
 	}
 }
 
-func TestClaimReturnsTheContainerOnce(t *testing.T) {
+func TestOneClaimKeepsTheContainer(t *testing.T) {
 	s := openStore(t, config(t))
 	session := newSession(t, s, newAgent(t, s, db.Agent{}).ID)
 	box := db.Sandbox{Name: "box", SessionID: session.ID, AgentID: session.AgentID, Generation: 1}
@@ -317,13 +323,13 @@ func TestClaimReturnsTheContainerOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
-			claimed, container, err := s.ClaimSession(t.Context(), session.ID, db.Claim{From: []string{db.StatusDead}, Lost: true, Deadline: later})
+			claimed, err := s.ClaimSession(t.Context(), session.ID, db.Claim{From: []string{db.StatusDead}, Lost: true, Deadline: later})
 			if errors.Is(err, db.ErrStale) {
 				return
 			}
 			winners.Add(1)
-			if err != nil || claimed.Generation != 2 || claimed.ContainerID != nil || container == nil || *container != "container" {
-				t.Errorf("claimed = %+v, container %v, %v", claimed, container, err)
+			if err != nil || claimed.Generation != 2 || !claimed.Revivable || claimed.ContainerID == nil || *claimed.ContainerID != "container" {
+				t.Errorf("claimed = %+v, %v", claimed, err)
 			}
 		})
 	}
@@ -331,7 +337,7 @@ func TestClaimReturnsTheContainerOnce(t *testing.T) {
 	if n := winners.Load(); n != 1 {
 		t.Errorf("%d of 50 claims succeeded, want 1", n)
 	}
-	if _, _, err := s.ClaimSession(t.Context(), "nobody", db.Claim{}); !errors.Is(err, db.ErrNotFound) {
+	if _, err := s.ClaimSession(t.Context(), "nobody", db.Claim{}); !errors.Is(err, db.ErrNotFound) {
 		t.Errorf("of nobody: err = %v, want ErrNotFound", err)
 	}
 }
@@ -358,7 +364,7 @@ func TestWhatHappensToOpenTurns(t *testing.T) {
 			return errors.Join(claim(t, db.Claim{From: []string{db.StatusReady}, Deadline: later})(s, id, 1), s.MarkFailed(t.Context(), id, 2, "r"))
 		}, [2]string{db.TurnInterrupted, db.TurnFailed}},
 		{"claimed and unreachable", func(s *db.Store, id string) error {
-			return errors.Join(claim(t, db.Claim{From: []string{db.StatusReady}, Deadline: later})(s, id, 1), s.MarkUnreachable(t.Context(), id, 2, "r"))
+			return errors.Join(claim(t, db.Claim{From: []string{db.StatusReady}, Deadline: later})(s, id, 1), s.MarkUnreachable(t.Context(), id, 2, "r", nil))
 		}, [2]string{db.TurnInterrupted, db.TurnFailed}},
 	}
 	s := openStore(t, config(t))

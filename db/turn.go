@@ -83,11 +83,7 @@ func (t tx) admitTurn(ctx context.Context, sessionID, preview string, now int64)
 	if err != nil || n > 0 {
 		return err
 	}
-	var one int
-	if err := t.row(ctx, `SELECT 1 FROM sessions WHERE id = ?`, sessionID).Scan(&one); err != nil {
-		return err
-	}
-	return ErrStale
+	return t.staleOrGone(ctx, sessionID)
 }
 
 func (t tx) insertTurn(ctx context.Context, sessionID string, in NewTurn, now int64) (Turn, error) {

@@ -205,9 +205,9 @@ func TestUpgradeKeepsTheRest(t *testing.T) {
 func TestUpgradedSessionGoesOn(t *testing.T) {
 	s := openOld(t, oldRows)
 	addTurn(t, s, "ready")
-	claimed, container, err := s.ClaimSession(t.Context(), "ready", db.Claim{From: []string{db.StatusDead}, Lost: true, Deadline: later})
-	if err != nil || container != nil || claimed.Generation != 3 {
-		t.Fatalf("claimed = %+v, container %v, %v", claimed, container, err)
+	claimed, err := s.ClaimSession(t.Context(), "ready", db.Claim{From: []string{db.StatusDead}, Lost: true, Deadline: later})
+	if err != nil || claimed.ContainerID != nil || claimed.Generation != 3 {
+		t.Fatalf("claimed = %+v, %v", claimed, err)
 	}
 	markReady(t, s, claimed)
 	next, err := s.NextTurn(t.Context(), "ready")

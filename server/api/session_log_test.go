@@ -125,7 +125,7 @@ func TestLogOfTurns(t *testing.T) {
 	if diff := cmp.Diff(want, w.logLines(t, id, "")); diff != "" {
 		t.Error(diff)
 	}
-	if _, _, err := w.store.ClaimSession(t.Context(), id, db.Claim{From: []string{"ready"}}); err != nil {
+	if _, err := w.store.ClaimSession(t.Context(), id, db.Claim{From: []string{"ready"}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.store.MarkReady(t.Context(), id, 2, db.Readiness{HarnessSessionID: "other"}); err != nil {

@@ -80,6 +80,18 @@ func (w *world) awaitIdle(tb testing.TB, id string) {
 	})
 }
 
+// awaitLogged waits until the log of a session has a text. What is in the thread may not
+// be stored yet.
+func (w *world) awaitLogged(tb testing.TB, id, want string) {
+	tb.Helper()
+	eventually(tb, func() error {
+		if lines := w.logged(tb, id); !strings.Contains(strings.Join(lines, "\n"), want) {
+			return fmt.Errorf("the log is %q", lines)
+		}
+		return nil
+	})
+}
+
 func TestFeed(t *testing.T) {
 	w := newWorld(t, nil)
 	s := w.ready(t)

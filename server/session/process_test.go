@@ -112,6 +112,7 @@ func TestSandboxThatDiedWhileLapDidNotRun(t *testing.T) {
 	w.begin(t, s.ID, "first")
 	receive(t, entered)
 	w.begin(t, s.ID, "queued")
+	w.awaitLogged(t, s.ID, "begun, ")
 	w.stop()
 	w.runtime.kill(*s.ContainerID, false)
 	w.runtime.answer(echo)

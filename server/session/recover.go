@@ -171,8 +171,12 @@ func (e *Engine) Restart(ctx context.Context, id string, env map[string]string) 
 	if s.Status == db.StatusCreating {
 		return db.Session{}, ErrCreating
 	}
-	c := db.Claim{From: []string{db.StatusReady, db.StatusFailed, db.StatusDead}, EnvNames: slices.Sorted(maps.Keys(env))}
-	if env == nil {
+	c := db.Claim{From: []string{db.StatusReady, db.StatusFailed, db.StatusDead}}
+	if env != nil { // those that it had and has no more are warned of
+		names := slices.AppendSeq(slices.Clone(s.EnvNames), maps.Keys(env))
+		slices.Sort(names)
+		c.EnvNames = slices.Compact(names)
+	} else {
 		env = e.recallEnv(ctx, s)
 	}
 	b, err := e.claim(ctx, s, c, env)
