@@ -44,11 +44,10 @@ func TestChurn(t *testing.T) {
 	before := s.holdings(t, docker, agent.ID)
 	s.churn(t, agent.ID, time.Now().Add(span))
 	var after holdings
-	ok := func() bool {
-		after = s.holdings(t, docker, agent.ID)
-		return after.within(before)
-	}
-	for deadline := time.Now().Add(20 * time.Second); !ok() && time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+		if after = s.holdings(t, docker, agent.ID); after.within(before) {
+			break
+		}
 	}
 	t.Logf("before %+v, after %+v", before, after)
 	if !after.within(before) {
