@@ -29,13 +29,7 @@ func warm(ctx context.Context, w *world) (_ []result, err error) {
 		if err := w.awaitWarm(ctx, first); err != nil {
 			return 0, err
 		}
-		began := time.Now()
-		s, err := w.session(ctx)
-		took := time.Since(began)
-		if err != nil {
-			return 0, err
-		}
-		return took, w.api.DeleteSession(ctx, s.ID)
+		return w.timedSession(ctx)
 	})
 	if err != nil {
 		return nil, err

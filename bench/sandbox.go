@@ -23,13 +23,7 @@ func cold(ctx context.Context, w *world) ([]result, error) {
 			return 0, err
 		}
 		floors = append(floors, floor)
-		began := time.Now()
-		s, err := w.session(ctx)
-		took := time.Since(began)
-		if err != nil {
-			return 0, err
-		}
-		return took, w.api.DeleteSession(ctx, s.ID)
+		return w.timedSession(ctx)
 	})
 	if err != nil {
 		return nil, err

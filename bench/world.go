@@ -133,6 +133,17 @@ func (w *world) session(ctx context.Context) (client.Session, error) {
 	return w.sessionOf(ctx, w.agent.ID)
 }
 
+// timedSession opens a session, tells how long that took, and deletes it.
+func (w *world) timedSession(ctx context.Context) (time.Duration, error) {
+	began := time.Now()
+	s, err := w.session(ctx)
+	took := time.Since(began)
+	if err != nil {
+		return 0, err
+	}
+	return took, w.api.DeleteSession(ctx, s.ID)
+}
+
 func (w *world) sessionOf(ctx context.Context, agentID string) (client.Session, error) {
 	s, err := w.api.CreateSession(ctx, agentID, client.NewSession{})
 	if err != nil {

@@ -112,9 +112,10 @@ func TestSessionRoundTrip(t *testing.T) {
 	}
 	turns, err := s.Turns(t.Context(), got.ID)
 	wantTurns := []db.Turn{{
-		SessionID: got.ID, Status: db.TurnQueued, Parts: first.Parts, Request: first.Request, Lossy: true, DeadlineAt: later,
+		SessionID: got.ID, Status: db.TurnQueued, Parts: first.Parts, Request: first.Request, Lossy: true,
+		CreatedAt: got.CreatedAt, DeadlineAt: later, // what tells it from later turns
 	}}
-	if diff := cmp.Diff(wantTurns, turns, cmpopts.IgnoreFields(db.Turn{}, "CreatedAt")); err != nil || diff != "" {
+	if diff := cmp.Diff(wantTurns, turns); err != nil || diff != "" {
 		t.Error(diff, err)
 	}
 	if _, err := s.CreateSession(t.Context(), db.NewSession{AgentID: "nobody"}); !errors.Is(err, db.ErrNotFound) {

@@ -98,12 +98,7 @@ func number(text, after string) int {
 
 func (s *serving) metrics(t *testing.T) string {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/api/v1/metrics", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+masterKey)
-	return do(t, req).body
+	return do(t, s.request(t, http.MethodGet, "/api/v1/metrics", "")).body
 }
 
 // churn lets four users live through sessions until the deadline.

@@ -117,13 +117,8 @@ func TestForeignBrowsersAreRefused(t *testing.T) {
 		if tt.origin != "" {
 			req.Header.Set("Origin", tt.origin)
 		}
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		res.Body.Close()
-		if res.StatusCode != tt.want {
-			t.Errorf("Host %q, Origin %q: %d, want %d", tt.host, tt.origin, res.StatusCode, tt.want)
+		if got := do(t, req).status; got != tt.want {
+			t.Errorf("Host %q, Origin %q: %d, want %d", tt.host, tt.origin, got, tt.want)
 		}
 	}
 }
@@ -184,10 +179,5 @@ func status(t *testing.T, url, authorization string) int {
 		t.Fatal(err)
 	}
 	req.Header.Set("Authorization", authorization)
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	res.Body.Close()
-	return res.StatusCode
+	return do(t, req).status
 }

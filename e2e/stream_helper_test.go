@@ -111,6 +111,22 @@ func gapless(t *testing.T, all []frame) {
 	}
 }
 
+type answer struct {
+	status int
+	body   string
+}
+
+// request makes a request with the master key.
+func (s *serving) request(t *testing.T, method, path, body string) *http.Request {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, s.url+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+masterKey)
+	return req
+}
+
 // do sends a request and returns the answer.
 func do(t *testing.T, req *http.Request) answer {
 	t.Helper()

@@ -294,19 +294,10 @@ func TestKeysHoldAcrossACrash(t *testing.T) {
 	}
 }
 
-type answer struct {
-	status int
-	body   string
-}
-
 // keyed posts a body with an idempotency key.
 func (s *serving) keyed(t *testing.T, path, key, body string) answer {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+managed+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+masterKey)
+	req := s.request(t, http.MethodPost, managed+path, body)
 	req.Header.Set("Idempotency-Key", key)
 	return do(t, req)
 }

@@ -15,15 +15,7 @@ import (
 // open returns both ends of a pipe, closed with the test.
 func open(t *testing.T) (*pipe.Host, *pipe.Guest) {
 	t.Helper()
-	a, b := net.Pipe()
-	host, err := pipe.NewHost(a)
-	if err != nil {
-		t.Fatal(err)
-	}
-	guest, err := pipe.NewGuest(b)
-	if err != nil {
-		t.Fatal(err)
-	}
+	host, guest := openUnserved(t)
 	t.Cleanup(func() {
 		if err := errors.Join(host.Close(), guest.Close()); err != nil {
 			t.Error(err)

@@ -2,15 +2,18 @@ package api_test
 
 import (
 	"bufio"
+	"database/sql"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"lap/db"
 	"lap/server/session"
 )
 
@@ -169,6 +172,7 @@ func TestEngineErrors(t *testing.T) {
 		{"stopping", session.ErrStopping, 503, "lap is shutting down"},
 		{"not ready", fmt.Errorf("s: %w", session.ErrNotReady), 404, "session " + id + " not found or not ready"},
 		{"terminal", session.ErrTerminal, 400, "tty_url"},
+		{"database", noDatabase(t), 503, "session store temporarily unavailable"},
 		{"other", errors.New("secret detail"), 500, "internal error"},
 	}
 	for _, tt := range tests {
@@ -181,9 +185,25 @@ func TestEngineErrors(t *testing.T) {
 			}
 		})
 	}
-	if !strings.Contains(w.log.String(), "secret detail") {
-		t.Error("the log does not have the detail of an internal error")
+	for _, detail := range []string{"secret detail", "unable to open database file"} {
+		if !strings.Contains(w.log.String(), detail) {
+			t.Errorf("the log does not have %q", detail)
+		}
 	}
+}
+
+// noDatabase is what SQLite says of a file that it cannot open.
+func noDatabase(t *testing.T) error {
+	t.Helper()
+	file, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "missing", "lap.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if err = file.PingContext(t.Context()); !db.Unavailable(err) {
+		t.Fatal(err)
+	}
+	return fmt.Errorf("secret detail: %w", err)
 }
 
 func TestPanic(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -19,15 +18,7 @@ import (
 // rawAll sends bytes and returns everything that comes back until the end.
 func rawAll(t *testing.T, at, request string) string {
 	t.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(at, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if _, err := io.WriteString(conn, request); err != nil {
-		t.Fatal(err)
-	}
-	all, err := io.ReadAll(conn)
+	all, err := io.ReadAll(dial(t, at, request))
 	if err != nil {
 		t.Fatal(err)
 	}

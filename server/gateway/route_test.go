@@ -100,19 +100,25 @@ func TestRefusedBaseURLs(t *testing.T) {
 	}
 }
 
-// raw sends a request line as it stands, with headers, and returns the answer.
-func raw(t *testing.T, at, request string) answer {
+// dial sends bytes and returns the connection, closed with the test.
+func dial(t *testing.T, at, request string) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(at, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	t.Cleanup(func() { _ = conn.Close() })
 	if _, err := io.WriteString(conn, request); err != nil {
 		t.Fatal(err)
 	}
+	return conn
+}
+
+// raw sends a request line as it stands, with headers, and returns the answer.
+func raw(t *testing.T, at, request string) answer {
+	t.Helper()
 	method, _, _ := strings.Cut(request, " ")
-	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
+	res, err := http.ReadResponse(bufio.NewReader(dial(t, at, request)), &http.Request{Method: method})
 	if err != nil {
 		t.Fatal(err)
 	}
