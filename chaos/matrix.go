@@ -51,31 +51,52 @@ func (m *matrix) violations() (n int) {
 	return n
 }
 
-// print writes a table in Markdown: a line for each operation and point, with what came
-// of a kill and of an error there.
+// A row is what came of a kill and of an error at some points of an operation.
+type row struct{ operation, kill, fail string }
+
+// print writes a table in Markdown. Points of one operation at which the same came of both
+// faults share a line.
 func (m *matrix) print(out io.Writer) {
-	fmt.Fprintln(out, "| operation | point | kill | error |")
+	fmt.Fprintln(out, "| operation | kill | error | at |")
 	fmt.Fprintln(out, "|---|---|---|---|")
-	type line struct{ operation, point string }
-	results := map[line]map[string]string{}
-	var lines []line
-	for _, c := range m.ordered() {
-		at := line{c.operation, c.point}
-		if results[at] == nil {
-			results[at] = map[string]string{}
-			lines = append(lines, at)
+	var rows []row
+	at := map[row][]string{}
+	for _, r := range m.results() {
+		if at[r.row] == nil {
+			rows = append(rows, r.row)
 		}
-		results[at][c.fault] = c.result()
+		at[r.row] = append(at[r.row], r.point)
 	}
-	for _, at := range lines {
-		r := results[at]
-		if at.point == "" {
-			fmt.Fprintf(out, "| **%s** | no fault | %s | |\n", at.operation, r[""])
-			continue
-		}
-		fmt.Fprintf(out, "| %s | `%s` | %s | %s |\n", at.operation, at.point, r["kill"], r["error"])
+	for _, r := range rows {
+		fmt.Fprintf(out, "| %s | %s | %s | %s |\n", r.operation, r.kill, r.fail, strings.Join(at[r], " "))
 	}
 	m.conclude(out)
+}
+
+// A result is what came of the cells of one point.
+type result struct {
+	row
+	point string // as it is printed
+}
+
+func (m *matrix) results() (list []result) {
+	for _, c := range m.ordered() {
+		if c.point == "" {
+			list = append(list, result{row{"**" + c.operation + "**", c.result(), ""}, "no fault"})
+			continue
+		}
+		point := "`" + strings.TrimSuffix(c.point, "#1") + "`"
+		if n := len(list); n == 0 || list[n-1].operation != c.operation || list[n-1].point != point {
+			list = append(list, result{row{operation: c.operation}, point})
+		}
+		last := &list[len(list)-1]
+		if c.fault == "kill" {
+			last.kill = c.result()
+		} else {
+			last.fail = c.result()
+		}
+	}
+	return list
 }
 
 // ordered returns the cells, those of one operation together, its plain run first, and

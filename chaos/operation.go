@@ -177,7 +177,7 @@ func recovery(ctx context.Context, s *stage) {
 	if err := s.lap.start(ctx); err != nil {
 		return // a fault ended it, or made it refuse; it is started again
 	}
-	await(ctx, settleLimit, func() bool { return s.lap.dead() || s.lap.struck() || len(s.unsettled(ctx)) == 0 })
+	await(ctx, settleLimit, func() bool { return s.lap.dead() || len(s.unsettled(ctx)) == 0 })
 }
 
 const createKey = "create"

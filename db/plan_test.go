@@ -25,7 +25,6 @@ var scans = map[string]string{
 	"SCAN CONSTANT ROW":                     "no table",
 	"SCAN json_each VIRTUAL TABLE INDEX 1:": "a list in a parameter or column",
 	"SCAN wanted VIRTUAL TABLE INDEX 1:":    "a list in a parameter",
-	"SCAN (subquery-2)":                     "two lists, one in a parameter and one in a column",
 	"SCAN given VIRTUAL TABLE INDEX 1:":     "a list in a column",
 }
 

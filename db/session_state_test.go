@@ -377,8 +377,8 @@ func TestOneOfManyClaimsSucceeds(t *testing.T) {
 	if n := winners.Load(); n != 1 {
 		t.Errorf("%d of 50 claims succeeded, want 1", n)
 	}
-	if _, err := s.ClaimSession(t.Context(), "nobody", lostClaim); !errors.Is(err, db.ErrStale) {
-		t.Errorf("of nobody: err = %v, want ErrStale", err)
+	if _, err := s.ClaimSession(t.Context(), "nobody", lostClaim); !errors.Is(err, db.ErrNotFound) {
+		t.Errorf("of nobody: err = %v, want ErrNotFound", err)
 	}
 }
 
@@ -469,15 +469,15 @@ func TestUnreachableSessionsAreTriedAgain(t *testing.T) {
 	}
 }
 
-func TestClaimAddsEnvNames(t *testing.T) {
+func TestClaimTakesEnvNames(t *testing.T) {
 	s := openStore(t, config(t))
 	session := createSession(t, s, db.NewSession{AgentID: newAgent(t, s, db.Agent{}).ID, EnvNames: []string{"B", "D"}, EnvPlain: []string{"D"}}).Session
-	for _, step := range []struct{ add, want []string }{
-		{nil, []string{"B", "D"}}, {[]string{"C", "B", "A"}, []string{"A", "B", "C", "D"}}, {[]string{`"`}, []string{`"`, "A", "B", "C", "D"}},
+	for _, step := range []struct{ give, want []string }{
+		{nil, []string{"B", "D"}}, {[]string{"C", "B", "A"}, []string{"C", "B", "A"}}, {nil, []string{"C", "B", "A"}}, {[]string{`"`}, []string{`"`}}, {[]string{}, []string{}},
 	} {
 		markReady(t, s, session)
 		c := readyClaim
-		c.EnvNames = step.add
+		c.EnvNames = step.give
 		session = claim(t, s, session.ID, c)
 		if diff := cmp.Diff(step.want, session.EnvNames); diff != "" || len(session.EnvPlain) != 1 {
 			t.Error(diff, session.EnvPlain)

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"lap/db"
 	"lap/sandbox"
 	"lap/server/metrics"
@@ -274,14 +272,9 @@ func (b *bringUp) handshake(ctx context.Context, fresh bool) error {
 	if err != nil {
 		return err
 	}
-	var g errgroup.Group // the token is stored while the guest boots
-	g.Go(func() error { return e.cfg.Store.SetProgressToken(ctx, s.ID, s.Generation, tokenHash(token)) })
-	return errors.Join(b.boot(ctx, fresh, env, boot), g.Wait())
-}
-
-// boot boots the guest of a sandbox and creates the harness session.
-func (b *bringUp) boot(ctx context.Context, fresh bool, env map[string]string, boot composition) error {
-	s := &b.session
+	if err := e.cfg.Store.SetProgressToken(ctx, s.ID, s.Generation, tokenHash(token)); err != nil {
+		return err
+	}
 	if fresh {
 		if err := b.repositories(ctx, env); err != nil {
 			return err
@@ -292,7 +285,6 @@ func (b *bringUp) boot(ctx context.Context, fresh bool, env map[string]string, b
 	}
 	guest := b.booted
 	if guest == "" {
-		var err error
 		if guest, err = bootGuest(ctx, b.client, boot.Boot, func(phase string) { b.progress.set(phase, "") }); err != nil {
 			return err
 		}
