@@ -3,10 +3,12 @@ VERSION ?= $(shell git describe --tags --dirty 2>/dev/null)
 LDFLAGS  = -s -w $(if $(VERSION),-X lap/cmd.version=$(VERSION))
 LINT     = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
+CHURN   ?= 10m
+
 # One static binary that runs in any Linux image.
 export CGO_ENABLED = 0
 
-.PHONY: build demo test lint fmt generate bench chaos cover clean help
+.PHONY: build demo test lint fmt generate bench chaos churn cover clean help
 
 build: ## build ./lap
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o lap .
@@ -34,6 +36,9 @@ bench: build ## speed as ratios against a floor taken in the same run
 
 chaos: ## kill lap, and let calls fail, at every point of its main operations; needs Docker
 	$(GO) run ./chaos
+
+churn: ## let sessions come and go for $(CHURN), then look at what is left; needs Docker
+	LAP_CHURN=$(CHURN) $(GO) test ./e2e -run TestChurn -v -count 1 -timeout 0
 
 cover: ## test coverage, per function
 	CGO_ENABLED=1 $(GO) test -coverpkg=./... -coverprofile=cover.out ./...

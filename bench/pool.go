@@ -17,10 +17,10 @@ import (
 // warm measures a session that takes a warm sandbox, from POST to ready, once the pool
 // is full again.
 func warm(ctx context.Context, w *world) (_ []result, err error) {
-	if err := w.restart(ctx, 1); err != nil {
+	if err := w.restart(ctx, 1, 0); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, w.restart(context.WithoutCancel(ctx), 0)) }()
+	defer func() { err = errors.Join(err, w.restart(context.WithoutCancel(ctx), 0, 0)) }()
 	first, err := w.session(ctx) // from now on the agent is one that was used lately
 	if err != nil {
 		return nil, err
@@ -62,27 +62,28 @@ func (w *world) awaitWarm(ctx context.Context, s client.Session) error {
 }
 
 // thaw compares what a frozen sandbox adds to a message with what the engine takes to
-// let a container go on.
+// let the container go on.
 func thaw(ctx context.Context, w *world) (_ []result, err error) {
+	if err := w.restart(ctx, 0, 100*time.Millisecond); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, w.restart(context.WithoutCancel(ctx), 0, 0)) }()
 	s, err := w.session(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, w.api.DeleteSession(context.WithoutCancel(ctx), s.ID)) }()
-	if _, err := w.api.Send(ctx, s.ID, "hello"); err != nil {
-		return nil, err
+	send := func() (time.Duration, error) {
+		began := time.Now()
+		_, err := w.api.Send(ctx, s.ID, "hello")
+		return time.Since(began), err
 	}
 	var raws, awake []time.Duration
 	frozen, err := median(runs, func() (time.Duration, error) {
+		if err := w.awaitFrozen(ctx, *s.TaskARN); err != nil {
+			return 0, err
+		}
 		began := time.Now()
-		if _, err := w.api.Send(ctx, s.ID, "hello"); err != nil {
-			return 0, err
-		}
-		awake = append(awake, time.Since(began))
-		if err := w.engine.ContainerPause(ctx, *s.TaskARN); err != nil {
-			return 0, err
-		}
-		began = time.Now()
 		if err := w.engine.ContainerUnpause(ctx, *s.TaskARN); err != nil {
 			return 0, err
 		}
@@ -90,15 +91,31 @@ func thaw(ctx context.Context, w *world) (_ []result, err error) {
 		if err := w.engine.ContainerPause(ctx, *s.TaskARN); err != nil {
 			return 0, err
 		}
-		began = time.Now()
-		_, err := w.api.Send(ctx, s.ID, "hello")
-		return time.Since(began), err
+		took, err := send()
+		if err != nil {
+			return 0, err
+		}
+		again, err := send()
+		awake = append(awake, again)
+		return took, err
 	})
 	if err != nil {
 		return nil, err
 	}
 	added, raw := frozen-middle(awake), middle(raws)
 	return []result{{"thaw, added to a message", ms(added), ms(raw) + " raw unpause", "+" + ms(added-raw)}}, nil
+}
+
+// awaitFrozen waits until lap has paused a container.
+func (w *world) awaitFrozen(ctx context.Context, id string) error {
+	for range 1000 {
+		c, err := w.engine.ContainerInspect(ctx, id)
+		if err != nil || c.State.Paused {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return errors.New("the sandbox is not frozen")
 }
 
 const many = 100 // sessions that a new process finds

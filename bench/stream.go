@@ -103,7 +103,7 @@ func appendRate(ctx context.Context, store *db.Store, writers int) (float64, err
 		work.Go(func() {
 			for n := int64(1); time.Since(began) < 2*time.Second; n++ {
 				_, err := store.Append(ctx, db.Batch{
-					SessionID: made.Session.ID, Generation: 1, Journal: n, Events: []db.NewEvent{{Type: "message.part.updated", Body: body}},
+					SessionID: made.Session.ID, Generation: 1, After: n - 1, Journal: n, Events: []db.NewEvent{{Type: "message.part.updated", Body: body}},
 				})
 				if err != nil {
 					errs[i] = err

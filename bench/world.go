@@ -38,7 +38,8 @@ type world struct {
 	agent   client.Agent
 	engine  *dockerclient.Client
 	runtime *docker.Docker
-	warm    int // sandboxes that lap serve keeps warm
+	warm    int           // sandboxes that lap serve keeps warm
+	freeze  time.Duration // after which it freezes idle ones; 0: never
 }
 
 func newWorld(ctx context.Context) (_ *world, err error) {
@@ -71,7 +72,7 @@ func newWorld(ctx context.Context) (_ *world, err error) {
 // start starts lap serve and waits for its address.
 func (w *world) start(ctx context.Context) error {
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), w.binary, "serve", "--listen", "127.0.0.1:0", "--data-dir", filepath.Join(w.dir, "data"), "--log-level", "error")
-	cmd.Env = append(os.Environ(), "MASTER_KEY="+key, "WARM_POOL_SIZE="+strconv.Itoa(w.warm), "LAP_FREEZE_AFTER=0")
+	cmd.Env = append(os.Environ(), "MASTER_KEY="+key, "WARM_POOL_SIZE="+strconv.Itoa(w.warm), "LAP_FREEZE_AFTER="+w.freeze.String())
 	talk, err := cmd.StderrPipe()
 	if err != nil {
 		return err
@@ -98,9 +99,10 @@ func (w *world) stop() error {
 	return err
 }
 
-// restart stops lap serve and starts it again, with some sandboxes kept warm.
-func (w *world) restart(ctx context.Context, warm int) error {
-	w.warm = warm
+// restart stops lap serve and starts it again, with some sandboxes kept warm, and idle
+// ones frozen after a time.
+func (w *world) restart(ctx context.Context, warm int, freeze time.Duration) error {
+	w.warm, w.freeze = warm, freeze
 	err := errors.Join(w.stop(), w.start(ctx))
 	w.api = client.New(w.url, key)
 	return err

@@ -75,30 +75,72 @@ func TestAppendAndRead(t *testing.T) {
 	}
 }
 
-func TestJournalIsStoredOnce(t *testing.T) {
+func TestAJournalIsStoredOnce(t *testing.T) {
 	s := openStore(t, config(t))
 	session := newReadySession(t, s, newAgent(t, s, db.Agent{}).ID)
 	for _, tt := range []struct {
-		after, through int64
-		err            error
-		events         int64 // that are stored after it
+		name           string
+		gen            int64
+		after, journal int64
+		want           error
+		stored         int64 // journal entry
+		events         int
 	}{
-		{0, 7, nil, 1},
-		{0, 7, db.ErrOverlap, 1}, // the same again
-		{3, 8, db.ErrOverlap, 1}, // some of it again
-		{9, 10, db.ErrOverlap, 1},
-		{7, 8, nil, 2},
+		{"first", 1, 0, 7, nil, 7, 1},
+		{"again", 1, 0, 7, db.ErrOverlap, 7, 1},
+		{"in part", 1, 3, 9, db.ErrOverlap, 7, 1},
+		{"with a gap", 1, 8, 9, db.ErrOverlap, 7, 1},
+		{"next", 1, 7, 8, nil, 8, 2},
+		{"of nothing but events", 1, 8, 8, nil, 8, 3},
+		{"another generation", 2, 8, 9, db.ErrStale, 8, 3},
 	} {
-		_, err := s.Append(t.Context(), db.Batch{SessionID: session.ID, Generation: 1, After: tt.after, Journal: tt.through, Events: events("x")})
-		if !errors.Is(err, tt.err) {
-			t.Errorf("%d to %d: err = %v, want %v", tt.after, tt.through, err, tt.err)
+		_, err := s.Append(t.Context(), db.Batch{SessionID: session.ID, Generation: tt.gen, After: tt.after, Journal: tt.journal, Events: events("x")})
+		got := readSession(t, s, session.ID)
+		if !errors.Is(err, tt.want) || got.Journal != tt.stored {
+			t.Errorf("%s: err = %v, want %v; journal = %d, want %d", tt.name, err, tt.want, got.Journal, tt.stored)
 		}
-		if got := readSession(t, s, session.ID).LastEvent; got != tt.events {
-			t.Errorf("%d to %d: %d events", tt.after, tt.through, got)
-		}
+		checkSeqs(t, allEvents(t, s, session.ID), tt.events)
 	}
-	if _, err := s.Append(t.Context(), db.Batch{SessionID: session.ID, Generation: 2, After: 8}); !errors.Is(err, db.ErrStale) {
-		t.Errorf("of another generation: err = %v, want ErrStale", err)
+	if err := s.MarkDead(t.Context(), session.ID, 1, "r", true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Append(t.Context(), db.Batch{SessionID: session.ID, Generation: 1, After: 8, Journal: 9}); !errors.Is(err, db.ErrStale) {
+		t.Errorf("of a dead session: err = %v, want ErrStale", err)
+	}
+	revived := claim(t, s, session.ID, lostClaim)
+	markReady(t, s, revived)
+	if _, err := s.Append(t.Context(), db.Batch{SessionID: session.ID, Generation: 2, Journal: 3}); err != nil {
+		t.Errorf("the journal of the next sandbox begins anew: %v", err)
+	}
+}
+
+// TestATurnThatWasGivenUpStillPrimes: its harness has taken in what came before, though
+// its outcome does not count any more.
+func TestATurnThatWasGivenUpStillPrimes(t *testing.T) {
+	s := openStore(t, config(t))
+	agent := newAgent(t, s, db.Agent{})
+	for name, again := range map[string]bool{"by the same harness session": false, "by one that is no more": true} {
+		session := newReadySession(t, s, agent.ID)
+		turn := runTurn(t, s, session)
+		if again {
+			session = claim(t, s, session.ID, readyClaim)
+			if err := s.MarkReady(t.Context(), session.ID, 2, db.Readiness{HarnessSessionID: "other"}); err != nil {
+				t.Fatal(err)
+			}
+		} else if err := s.EndTurn(t.Context(), session.ID, turn.Seq, db.TurnFailed, "aborted"); err != nil {
+			t.Fatal(err)
+		}
+		before := wholeSession(t, s, session.ID)
+		before.Session.Primed = !again
+		for _, primed := range []bool{true, false} { // what is known stays
+			_, err := s.Append(t.Context(), db.Batch{
+				SessionID: session.ID, Generation: session.Generation,
+				Ends: []db.TurnEnd{{Seq: turn.Seq, Status: db.TurnComplete, Reply: json.RawMessage(`{}`), Primed: primed}},
+			})
+			if diff := cmp.Diff(before, wholeSession(t, s, session.ID)); err != nil || diff != "" {
+				t.Errorf("%s: %s %v", name, diff, err)
+			}
+		}
 	}
 }
 
@@ -122,10 +164,7 @@ func TestAppendEndsTurns(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			session := newReadySession(t, s, agent.ID)
 			reply(t, s, session, `{"before":1}`)
-			claimed, err := s.ClaimSession(t.Context(), session.ID, db.Claim{From: []string{db.StatusReady}, Deadline: later})
-			if err != nil {
-				t.Fatal(err)
-			}
+			claimed := claim(t, s, session.ID, readyClaim)
 			markReady(t, s, claimed)
 			if err := s.NoteFailure(t.Context(), session.ID, "noted"); err != nil {
 				t.Fatal(err)
@@ -216,6 +255,29 @@ func TestThreadFollowsBatches(t *testing.T) {
 			t.Errorf("%s: thread = %s, %v, want %s", step.name, got, err, step.want)
 		}
 	}
+}
+
+func TestThreadIsSavedWhenNobodyAppends(t *testing.T) {
+	s := openStore(t, config(t))
+	session := newReadySession(t, s, newAgent(t, s, db.Agent{}).ID)
+	list := []db.Message{{ID: "a", Body: json.RawMessage(`{}`)}, {ID: "b", Body: json.RawMessage(`{}`)}}
+	save := func(id string, want error, messages ...db.Message) {
+		t.Helper()
+		if err := s.SaveThread(t.Context(), id, messages, []string{"a"}); !errors.Is(err, want) {
+			t.Errorf("err = %v, want %v", err, want)
+		}
+		thread, err := s.Messages(t.Context(), id)
+		if diff := cmp.Diff(messages, thread, cmpopts.EquateEmpty()); err != nil || want == nil && diff != "" || want != nil && len(thread) != 0 {
+			t.Error(diff, err)
+		}
+	}
+	save(session.ID, db.ErrStale, list...)
+	save("nobody", db.ErrStale, list...)
+	if err := s.MarkDead(t.Context(), session.ID, 1, "r", true); err != nil {
+		t.Fatal(err)
+	}
+	save(session.ID, nil, list...)
+	save(session.ID, nil, list[1])
 }
 
 func TestLogsHaveNoGaps(t *testing.T) {

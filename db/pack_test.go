@@ -252,7 +252,7 @@ func randomLog(r *rand.Rand, size int) []db.NewEvent {
 func TestPackedLogsReadTheSame(t *testing.T) {
 	s := openStore(t, config(t))
 	agent := newAgent(t, s, db.Agent{})
-	for round := range 12 {
+	for round := range 6 {
 		r := rand.New(rand.NewPCG(1, uint64(round)))
 		session := newReadySession(t, s, agent.ID)
 		log := randomLog(r, 60+r.IntN(60))
@@ -297,7 +297,7 @@ func checkReads(t *testing.T, s *db.Store, id string, want []db.Event, r *rand.R
 func TestReadingWhilePacking(t *testing.T) {
 	s := openStore(t, config(t))
 	session := newReadySession(t, s, newAgent(t, s, db.Agent{}).ID)
-	log := randomLog(rand.New(rand.NewPCG(2, 2)), 2000)
+	log := randomLog(rand.New(rand.NewPCG(2, 2)), 1000)
 	var done atomic.Bool
 	var writers, others sync.WaitGroup
 	writers.Go(func() {

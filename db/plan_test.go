@@ -145,7 +145,8 @@ func callSessions(call func(name string, args ...any), agentID string, s db.Sess
 	call("AdoptSandbox", s.ID, s.Generation+1, "container")
 	call("MarkFailed", s.ID, s.Generation, "reason")
 	call("LostSessions", time.Now())
-	call("MarkUnreachable", s.ID, s.Generation, "reason", new("container"))
+	call("MarkUnreachable", s.ID, s.Generation, "reason", nil)
+	call("SaveThread", s.ID, []db.Message{{ID: "m", Body: []byte(`{}`)}}, []string{"n"})
 	call("EndSession", s.ID)
 }
 
@@ -187,12 +188,12 @@ func callTurns(call func(name string, args ...any), s db.Session) {
 	call("Append", db.Batch{SessionID: s.ID, Generation: s.Generation, Events: []db.NewEvent{
 		toolFrame("t", "running", "a"), toolFrame("t", "running", "ab"), toolFrame("t", "completed", "ab"),
 	}})
+	call("Append", db.Batch{SessionID: s.ID, Generation: s.Generation, After: 99})
 	call("Events", s.ID, int64(0), 10)
 	call("PackEvents", s.ID, int64(0), int64(100))
 	call("Turn", s.ID, int64(0))
 	call("NextTurn", s.ID)
 	call("LastSentTurn", s.ID)
-	call("SaveThread", s.ID, []db.Message{{ID: "m", Body: parts}}, []string{"n"})
 	call("Turns", s.ID)
 	call("BusySessions")
 	call("Message", s.ID, "m")

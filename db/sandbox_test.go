@@ -66,21 +66,12 @@ func TestSandboxOfASession(t *testing.T) {
 	if got := readSession(t, s, session.ID).ContainerID; got == nil || *got != "c" {
 		t.Errorf("container of the session = %v", got)
 	}
-	check("frozen before it is ready", s.Freeze(ctx, session.ID, "c", later), db.ErrStale)
-	check("adopted in no bring-up", errors.Join(s.MarkReady(ctx, session.ID, 1, db.Readiness{}), s.AdoptSandbox(ctx, session.ID, 1, "c")), db.ErrStale)
-	check("frozen, though seen since", s.Freeze(ctx, session.ID, "c", session.CreatedAt), db.ErrStale)
-	check("another is frozen", s.Freeze(ctx, session.ID, "other", later), db.ErrStale)
+	check("frozen in a bring-up", s.Freeze(ctx, session.ID, "c", later), db.ErrStale)
+	markReady(t, s, session)
 	want.Frozen = true
 	check("frozen", s.Freeze(ctx, session.ID, "c", later), nil)
-	want.Frozen = false
-	check("thawed", s.Thaw(ctx, session.ID, "c"), nil)
-	turn := addTurn(t, s, session.ID)
-	check("frozen with a turn open", s.Freeze(ctx, session.ID, "c", later), db.ErrStale)
-	want.Frozen = true
-	check("frozen", errors.Join(s.CancelTurn(ctx, session.ID, turn.Seq, "no"), s.Freeze(ctx, session.ID, "c", later)), nil)
-	if _, err := s.ClaimSession(ctx, session.ID, db.Claim{From: []string{db.StatusReady}}); err != nil {
-		t.Fatal(err)
-	}
+	check("adopted in no bring-up", s.AdoptSandbox(ctx, session.ID, 1, "c"), db.ErrStale)
+	claim(t, s, session.ID, readyClaim)
 	check("adopted by an earlier generation", s.AdoptSandbox(ctx, session.ID, 1, "c"), db.ErrStale)
 	want.Frozen = false
 	check("adopted", s.AdoptSandbox(ctx, session.ID, 2, "c"), nil)
@@ -109,6 +100,46 @@ func TestSandboxOfASession(t *testing.T) {
 	if got := findSandbox(t, s, "box"); got != nil {
 		t.Errorf("still there: %+v", got)
 	}
+}
+
+func TestFreezing(t *testing.T) {
+	s, ctx := openStore(t, config(t)), t.Context()
+	session := newSession(t, s, newAgent(t, s, db.Agent{}).ID)
+	id := session.ID
+	box := sandboxMade(t, s, session, "c")
+	markReady(t, s, session)
+	seen := *readSession(t, s, id).LastSeenAt
+	check := func(step string, err, wantErr error, frozen bool) {
+		t.Helper()
+		got := findSandbox(t, s, box)
+		if !errors.Is(err, wantErr) || got.Frozen != frozen {
+			t.Errorf("%s: err = %v, want %v; frozen = %t, want %t", step, err, wantErr, got.Frozen, frozen)
+		}
+	}
+	check("seen at that time", s.Freeze(ctx, id, "c", seen), db.ErrStale, false)
+	check("another sandbox", s.Freeze(ctx, id, "other", later), db.ErrStale, false)
+	turn := addTurn(t, s, id)
+	check("a turn waits", s.Freeze(ctx, id, "c", later), db.ErrStale, false)
+	if _, err := s.SendTurn(ctx, id, 1, turn.Seq); err != nil {
+		t.Fatal(err)
+	}
+	check("a turn runs", s.Freeze(ctx, id, "c", later), db.ErrStale, false)
+	if err := s.EndTurn(ctx, id, turn.Seq, db.TurnFailed, "r"); err != nil {
+		t.Fatal(err)
+	}
+	check("nothing to do", s.Freeze(ctx, id, "c", later), nil, true)
+	check("again", s.Freeze(ctx, id, "c", later), nil, true)
+	check("another goes on", s.Thaw(ctx, id, "other"), db.ErrStale, true)
+	check("it goes on", s.Thaw(ctx, id, "c"), nil, false)
+	check("and again", s.Thaw(ctx, id, "c"), nil, false)
+	if err := s.MarkDead(ctx, id, 1, "r", true); err != nil {
+		t.Fatal(err)
+	}
+	check("the session is dead", s.Freeze(ctx, id, "c", later), db.ErrStale, false)
+	if err := s.CondemnSandbox(ctx, box); err != nil {
+		t.Fatal(err)
+	}
+	check("condemned", s.Thaw(ctx, id, "c"), db.ErrStale, false)
 }
 
 func TestSandboxOfASessionThatMovedOn(t *testing.T) {

@@ -17,7 +17,8 @@ import (
 // Where a session can be, as the tests below see it.
 const (
 	creating  = "creating"
-	reviving  = "creating again"
+	replacing = "creating again"            // in place of a sandbox that ran
+	reviving  = "creating again, revivable" // in place of a sandbox that was lost
 	ready     = "ready"
 	failed    = "failed"
 	lost      = "dead, revivable"
@@ -50,19 +51,36 @@ func sessionIn(t *testing.T, s *db.Store, state string) (id string, gen int64) {
 	case lost:
 		busy()
 		err = s.MarkDead(ctx, id, 1, "first reason", true)
-	case reviving, otherPast:
+	case reviving:
 		busy()
-		session, err = s.ClaimSession(ctx, id, db.Claim{From: []string{db.StatusReady}, Deadline: later})
-		if state == otherPast {
-			markReady(t, s, session)
-		} else {
-			gen = session.Generation
-		}
+		err = s.MarkDead(ctx, id, 1, "first reason", true)
+		gen = claim(t, s, id, lostClaim).Generation
+	case replacing:
+		busy()
+		gen = claim(t, s, id, readyClaim).Generation
+	case otherPast:
+		busy()
+		markReady(t, s, claim(t, s, id, readyClaim))
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	return id, gen
+}
+
+// The claims of a restart, and of a message to a session whose sandbox was lost.
+var (
+	readyClaim = db.Claim{From: []string{db.StatusReady}, Deadline: later}
+	lostClaim  = db.Claim{From: []string{db.StatusDead}, Lost: true, Deadline: later}
+)
+
+func claim(t *testing.T, s *db.Store, id string, c db.Claim) db.Session {
+	t.Helper()
+	session, err := s.ClaimSession(t.Context(), id, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return session
 }
 
 // TestTransitions tries every step from every state. What is not in wants is ErrStale and
@@ -77,35 +95,35 @@ func TestTransitions(t *testing.T) {
 			"SetPhase", func(s *db.Store, id string, gen int64) error {
 				return s.SetPhase(t.Context(), id, gen, "phase", "detail", later)
 			},
-			map[string]string{creating: db.StatusCreating, reviving: db.StatusCreating},
+			map[string]string{creating: db.StatusCreating, replacing: db.StatusCreating, reviving: db.StatusCreating},
 		},
 		{
 			"SetProgressToken", func(s *db.Store, id string, gen int64) error {
 				return s.SetProgressToken(t.Context(), id, gen, "hash")
 			},
-			map[string]string{creating: db.StatusCreating, reviving: db.StatusCreating},
+			map[string]string{creating: db.StatusCreating, replacing: db.StatusCreating, reviving: db.StatusCreating},
 		},
 		{
 			"MarkReady", func(s *db.Store, id string, gen int64) error {
 				return s.MarkReady(t.Context(), id, gen, db.Readiness{})
 			},
-			map[string]string{creating: db.StatusReady, reviving: db.StatusReady},
+			map[string]string{creating: db.StatusReady, replacing: db.StatusReady, reviving: db.StatusReady},
 		},
 		{
 			"MarkFailed", func(s *db.Store, id string, gen int64) error { return s.MarkFailed(t.Context(), id, gen, "reason") },
-			map[string]string{creating: db.StatusFailed, reviving: db.StatusFailed},
+			map[string]string{creating: db.StatusFailed, replacing: db.StatusFailed, reviving: db.StatusFailed},
 		},
 		{
 			"MarkUnreachable", func(s *db.Store, id string, gen int64) error {
 				return s.MarkUnreachable(t.Context(), id, gen, "reason", nil)
 			},
-			map[string]string{creating: db.StatusDead, reviving: db.StatusDead},
+			map[string]string{creating: db.StatusDead, replacing: db.StatusDead, reviving: db.StatusDead},
 		},
 		{
-			"MarkUnreachable with a rest", func(s *db.Store, id string, gen int64) error {
-				return s.MarkUnreachable(t.Context(), id, gen, "reason", new("container"))
+			"MarkUnreachable with something left", func(s *db.Store, id string, gen int64) error {
+				return s.MarkUnreachable(t.Context(), id, gen, "reason", new("left"))
 			},
-			map[string]string{creating: db.StatusDead, reviving: db.StatusDead},
+			map[string]string{creating: db.StatusDead, replacing: db.StatusDead, reviving: db.StatusDead},
 		},
 		{
 			"MarkDead", func(s *db.Store, id string, gen int64) error {
@@ -154,20 +172,31 @@ func TestTransitions(t *testing.T) {
 				_, _, err := s.AddTurn(t.Context(), id, db.NewTurn{Parts: json.RawMessage(`[]`)})
 				return err
 			},
-			map[string]string{ready: db.StatusReady, otherPast: db.StatusReady, reviving: db.StatusCreating, lost: db.StatusDead},
+			map[string]string{ready: db.StatusReady, otherPast: db.StatusReady, replacing: db.StatusCreating, reviving: db.StatusCreating, lost: db.StatusDead},
 		},
 		{
-			"ClaimSession ready", claim(t, db.Claim{From: []string{db.StatusReady}, Deadline: later}),
+			"CancelTurn", func(s *db.Store, id string, _ int64) error { return s.CancelTurn(t.Context(), id, 1, "reason") },
+			map[string]string{ready: db.StatusReady, otherPast: db.StatusReady, replacing: db.StatusCreating, reviving: db.StatusCreating, lost: db.StatusDead},
+		},
+		{
+			"SaveThread", func(s *db.Store, id string, _ int64) error { return s.SaveThread(t.Context(), id, nil, []string{"m"}) },
+			map[string]string{
+				creating: db.StatusCreating, replacing: db.StatusCreating, reviving: db.StatusCreating,
+				failed: db.StatusFailed, lost: db.StatusDead, dead: db.StatusDead,
+			},
+		},
+		{
+			"ClaimSession ready", claiming(t, readyClaim),
 			map[string]string{ready: db.StatusCreating, otherPast: db.StatusCreating},
 		},
 		{
-			"ClaimSession any but creating", claim(t, db.Claim{From: []string{db.StatusReady, db.StatusFailed, db.StatusDead}, Deadline: later}),
+			"ClaimSession any but creating", claiming(t, db.Claim{From: []string{db.StatusReady, db.StatusFailed, db.StatusDead}, Deadline: later}),
 			map[string]string{
 				ready: db.StatusCreating, otherPast: db.StatusCreating, failed: db.StatusCreating, dead: db.StatusCreating, lost: db.StatusCreating,
 			},
 		},
 		{
-			"ClaimSession lost", claim(t, db.Claim{From: []string{db.StatusDead}, Lost: true, Deadline: later}),
+			"ClaimSession lost", claiming(t, lostClaim),
 			map[string]string{lost: db.StatusCreating},
 		},
 		{
@@ -176,14 +205,14 @@ func TestTransitions(t *testing.T) {
 				return err
 			},
 			map[string]string{
-				creating: db.StatusDead, reviving: db.StatusDead, ready: db.StatusDead, otherPast: db.StatusDead,
+				creating: db.StatusDead, replacing: db.StatusDead, reviving: db.StatusDead, ready: db.StatusDead, otherPast: db.StatusDead,
 				failed: db.StatusDead, lost: db.StatusDead, dead: db.StatusDead,
 			},
 		},
 	}
 	s := openStore(t, config(t))
 	for _, step := range steps {
-		for _, state := range []string{creating, reviving, ready, failed, lost, dead, otherPast} {
+		for _, state := range []string{creating, replacing, reviving, ready, failed, lost, dead, otherPast} {
 			t.Run(step.name+" "+state, func(t *testing.T) {
 				id, gen := sessionIn(t, s, state)
 				before := wholeSession(t, s, id)
@@ -205,7 +234,7 @@ func TestTransitions(t *testing.T) {
 	}
 }
 
-func claim(t *testing.T, c db.Claim) func(*db.Store, string, int64) error {
+func claiming(t *testing.T, c db.Claim) func(*db.Store, string, int64) error {
 	t.Helper()
 	return func(s *db.Store, id string, _ int64) error {
 		_, err := s.ClaimSession(t.Context(), id, c)
@@ -246,7 +275,7 @@ func checkInvariants(t *testing.T, all stored) {
 	over := s.Status == db.StatusFailed || s.Status == db.StatusDead
 	switch {
 	case s.Revivable && s.Status != db.StatusDead && s.Status != db.StatusCreating:
-		t.Errorf("revivable, and %s", s.Status)
+		t.Error("revivable, and", s.Status)
 	case over != (s.StoppedAt != nil):
 		t.Errorf("status = %s, stopped at %v", s.Status, s.StoppedAt)
 	case (s.Status == db.StatusCreating) != (s.DeadlineAt != nil):
@@ -290,10 +319,7 @@ func TestBringUpRoundTrip(t *testing.T) {
 		t.Error(diff, got.LastSeenAt)
 	}
 	reply(t, s, got, `{}`)
-	claimed, err := s.ClaimSession(ctx, id, db.Claim{From: []string{db.StatusReady}, Deadline: deadline})
-	if err != nil {
-		t.Fatal(err)
-	}
+	claimed := claim(t, s, id, db.Claim{From: []string{db.StatusReady}, Deadline: deadline})
 	want = session
 	want.Generation, want.DeadlineAt, want.Response = 2, &deadline, json.RawMessage(`{}`)
 	ignore := cmpopts.IgnoreFields(db.Session{}, "LastSeenAt", "CreatingSince")
@@ -308,27 +334,41 @@ func TestBringUpRoundTrip(t *testing.T) {
 	}
 }
 
-func TestOneClaimKeepsTheContainer(t *testing.T) {
-	s := openStore(t, config(t))
-	session := newSession(t, s, newAgent(t, s, db.Agent{}).ID)
-	box := db.Sandbox{Name: "box", SessionID: session.ID, AgentID: session.AgentID, Generation: 1}
-	if err := errors.Join(s.PlanSandbox(t.Context(), box), s.SandboxMade(t.Context(), "box", "container")); err != nil {
+// sandboxMade gives a session that is creating a sandbox, and returns its name.
+func sandboxMade(t *testing.T, s *db.Store, session db.Session, containerID string) string {
+	t.Helper()
+	box := db.Sandbox{Name: containerID + " of " + session.ID, SessionID: session.ID, AgentID: session.AgentID, Generation: session.Generation}
+	if err := errors.Join(s.PlanSandbox(t.Context(), box), s.SandboxMade(t.Context(), box.Name, containerID)); err != nil {
 		t.Fatal(err)
 	}
+	return box.Name
+}
+
+// newLostSession stores a session that has lost the sandbox "old".
+func newLostSession(t *testing.T, s *db.Store) db.Session {
+	t.Helper()
+	session := newSession(t, s, newAgent(t, s, db.Agent{}).ID)
+	sandboxMade(t, s, session, "old")
 	markReady(t, s, session)
 	if err := s.MarkDead(t.Context(), session.ID, 1, "lost", true); err != nil {
 		t.Fatal(err)
 	}
+	return readSession(t, s, session.ID)
+}
+
+func TestOneOfManyClaimsSucceeds(t *testing.T) {
+	s := openStore(t, config(t))
+	session := newLostSession(t, s)
 	var winners atomic.Int64
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
-			claimed, err := s.ClaimSession(t.Context(), session.ID, db.Claim{From: []string{db.StatusDead}, Lost: true, Deadline: later})
+			claimed, err := s.ClaimSession(t.Context(), session.ID, lostClaim)
 			if errors.Is(err, db.ErrStale) {
 				return
 			}
 			winners.Add(1)
-			if err != nil || claimed.Generation != 2 || !claimed.Revivable || claimed.ContainerID == nil || *claimed.ContainerID != "container" {
+			if err != nil || claimed.Generation != 2 || !claimed.Revivable || claimed.ContainerID == nil || *claimed.ContainerID != "old" {
 				t.Errorf("claimed = %+v, %v", claimed, err)
 			}
 		})
@@ -337,8 +377,111 @@ func TestOneClaimKeepsTheContainer(t *testing.T) {
 	if n := winners.Load(); n != 1 {
 		t.Errorf("%d of 50 claims succeeded, want 1", n)
 	}
-	if _, err := s.ClaimSession(t.Context(), "nobody", db.Claim{}); !errors.Is(err, db.ErrNotFound) {
+	if _, err := s.ClaimSession(t.Context(), "nobody", lostClaim); !errors.Is(err, db.ErrNotFound) {
 		t.Errorf("of nobody: err = %v, want ErrNotFound", err)
+	}
+}
+
+// TestALostSandboxIsKeptUntilItIsReplaced: what is left of it may hold what nothing else
+// does, and the bring-up that would replace it may fail.
+func TestALostSandboxIsKeptUntilItIsReplaced(t *testing.T) {
+	type place struct {
+		Status    string
+		Revivable bool
+		Container string
+	}
+	bringUp := func(c db.Claim, end func(s *db.Store, session db.Session) error) func(*testing.T, *db.Store, string) {
+		return func(t *testing.T, s *db.Store, id string) {
+			t.Helper()
+			if err := end(s, claim(t, s, id, c)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	anyClaim := db.Claim{From: []string{db.StatusReady, db.StatusDead}, Deadline: later}
+	tests := []struct {
+		name string
+		step func(t *testing.T, s *db.Store, id string)
+		want place
+	}{
+		{"claimed", bringUp(lostClaim, func(*db.Store, db.Session) error { return nil }), place{db.StatusCreating, true, "old"}},
+		{"claimed for a new one", bringUp(anyClaim, func(*db.Store, db.Session) error { return nil }), place{db.StatusCreating, false, ""}},
+		{"adopted", bringUp(lostClaim, func(s *db.Store, session db.Session) error {
+			return s.AdoptSandbox(t.Context(), session.ID, session.Generation, "old")
+		}), place{db.StatusCreating, true, "old"}},
+		{"adopted and ready", bringUp(lostClaim, func(s *db.Store, session db.Session) error {
+			return errors.Join(s.AdoptSandbox(t.Context(), session.ID, session.Generation, "old"),
+				s.MarkReady(t.Context(), session.ID, session.Generation, db.Readiness{}))
+		}), place{db.StatusReady, false, "old"}},
+		{"replaced", bringUp(lostClaim, func(s *db.Store, session db.Session) error {
+			sandboxMade(t, s, session, "new")
+			return nil
+		}), place{db.StatusCreating, false, "new"}},
+		{"unreachable", bringUp(lostClaim, func(s *db.Store, session db.Session) error {
+			return s.MarkUnreachable(t.Context(), session.ID, session.Generation, "r", session.ContainerID)
+		}), place{db.StatusDead, true, "old"}},
+		{"unreachable, and nothing left", bringUp(lostClaim, func(s *db.Store, session db.Session) error {
+			return s.MarkUnreachable(t.Context(), session.ID, session.Generation, "r", nil)
+		}), place{db.StatusDead, false, ""}},
+		{"failed", bringUp(lostClaim, func(s *db.Store, session db.Session) error {
+			return s.MarkFailed(t.Context(), session.ID, session.Generation, "r")
+		}), place{db.StatusFailed, false, ""}},
+		{"stopped on the way", bringUp(lostClaim, func(s *db.Store, session db.Session) error {
+			_, err := s.EndSession(t.Context(), session.ID)
+			return err
+		}), place{db.StatusDead, false, "old"}},
+	}
+	s := openStore(t, config(t))
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			id := newLostSession(t, s).ID
+			tt.step(t, s, id)
+			all := wholeSession(t, s, id)
+			got := place{Status: all.Session.Status, Revivable: all.Session.Revivable}
+			if all.Session.ContainerID != nil {
+				got.Container = *all.Session.ContainerID
+			}
+			if got != tt.want {
+				t.Errorf("got %+v, want %+v", got, tt.want)
+			}
+			checkInvariants(t, all)
+		})
+	}
+}
+
+// TestUnreachableSessionsAreTriedAgain: each message tries once more, and between them the
+// session counts as lost, so that it can be given up.
+func TestUnreachableSessionsAreTriedAgain(t *testing.T) {
+	s, ctx := openStore(t, config(t)), t.Context()
+	id := newLostSession(t, s).ID
+	for gen := int64(2); gen < 5; gen++ {
+		claimed := claim(t, s, id, lostClaim)
+		if list, err := s.LostSessions(ctx, later); err != nil || len(list) != 0 || claimed.Generation != gen {
+			t.Errorf("while it is brought back in generation %d: lost = %+v, %v", claimed.Generation, list, err)
+		}
+		if err := s.MarkUnreachable(ctx, id, gen, "no engine", claimed.ContainerID); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.LostSessions(ctx, later)
+		if diff := cmp.Diff([]db.Session{readSession(t, s, id)}, got); err != nil || diff != "" || *got[0].FailureReason != "no engine" {
+			t.Error(diff, err)
+		}
+	}
+}
+
+func TestClaimTakesEnvNames(t *testing.T) {
+	s := openStore(t, config(t))
+	session := createSession(t, s, db.NewSession{AgentID: newAgent(t, s, db.Agent{}).ID, EnvNames: []string{"B", "D"}, EnvPlain: []string{"D"}}).Session
+	for _, step := range []struct{ give, want []string }{
+		{nil, []string{"B", "D"}}, {[]string{"C", "B", "A"}, []string{"C", "B", "A"}}, {nil, []string{"C", "B", "A"}}, {[]string{`"`}, []string{`"`}}, {[]string{}, []string{}},
+	} {
+		markReady(t, s, session)
+		c := readyClaim
+		c.EnvNames = step.give
+		session = claim(t, s, session.ID, c)
+		if diff := cmp.Diff(step.want, session.EnvNames); diff != "" || len(session.EnvPlain) != 1 {
+			t.Error(diff, session.EnvPlain)
+		}
 	}
 }
 
@@ -358,13 +501,13 @@ func TestWhatHappensToOpenTurns(t *testing.T) {
 			return errors.Join(s.MarkDead(t.Context(), id, 1, "r", true), s.GiveUp(t.Context(), id, 1))
 		}, [2]string{db.TurnInterrupted, db.TurnFailed}},
 		{"claimed", func(s *db.Store, id string) error {
-			return claim(t, db.Claim{From: []string{db.StatusReady}, Deadline: later})(s, id, 1)
+			return claiming(t, readyClaim)(s, id, 1)
 		}, [2]string{db.TurnInterrupted, db.TurnQueued}},
 		{"claimed and failed", func(s *db.Store, id string) error {
-			return errors.Join(claim(t, db.Claim{From: []string{db.StatusReady}, Deadline: later})(s, id, 1), s.MarkFailed(t.Context(), id, 2, "r"))
+			return errors.Join(claiming(t, readyClaim)(s, id, 1), s.MarkFailed(t.Context(), id, 2, "r"))
 		}, [2]string{db.TurnInterrupted, db.TurnFailed}},
 		{"claimed and unreachable", func(s *db.Store, id string) error {
-			return errors.Join(claim(t, db.Claim{From: []string{db.StatusReady}, Deadline: later})(s, id, 1), s.MarkUnreachable(t.Context(), id, 2, "r", nil))
+			return errors.Join(claiming(t, readyClaim)(s, id, 1), s.MarkUnreachable(t.Context(), id, 2, "r", new("left")))
 		}, [2]string{db.TurnInterrupted, db.TurnFailed}},
 	}
 	s := openStore(t, config(t))

@@ -169,7 +169,7 @@ func TestListsHoldShortResponses(t *testing.T) {
 		parts, size    int // of the parts, and of the whole at least
 	}{
 		{"short", `{"parts":[` + text(limit-100) + `]}`, 1, limit - 100},
-		{"long", `{"info":{"id":"m"},"parts":[` + text(10) + `,` + text(5<<20) + `,` + text(1) + `]}`, 2, limit - 100},
+		{"long", `{"info":{"id":"m"},"parts":[` + text(10) + `,` + text(1<<20) + `,` + text(1) + `]}`, 2, limit - 100},
 		{"long, not of parts", `{"other":"` + strings.Repeat("x", limit) + `"}`, 0, 0},
 		{"long info", `{"info":"` + strings.Repeat("x", limit) + `","parts":[` + text(1) + `]}`, 0, 0},
 	}

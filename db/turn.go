@@ -48,9 +48,16 @@ type NewTurn struct {
 	Once     *Once // nil: the request has no key
 }
 
+// MaxOpenTurns bounds the turns of one session that wait or run.
+const MaxOpenTurns = 1000
+
+// ErrQueueFull says that a session has MaxOpenTurns open turns.
+var ErrQueueFull = errors.New("too many messages are waiting")
+
 // AddTurn queues a turn of a session that is ready, or that the next message brings
 // back. again says that the key was used before: the turn is then the one it began. The
-// error is ErrNotFound, ErrStale when the session takes no turns, or ErrKeyReused.
+// error is ErrNotFound, ErrStale when the session takes no turns, ErrQueueFull, or
+// ErrKeyReused.
 func (s *Store) AddTurn(ctx context.Context, sessionID string, in NewTurn) (turn Turn, again bool, err error) {
 	err = s.tx(ctx, func(t tx) error {
 		now := s.nowMillis()
@@ -76,6 +83,14 @@ func (s *Store) AddTurn(ctx context.Context, sessionID string, in NewTurn) (turn
 // admitTurn notes on a session that it was sent a turn, if it takes one: it is ready, or
 // about to be again.
 func (t tx) admitTurn(ctx context.Context, sessionID, preview string, now int64) error {
+	var open int
+	err := t.row(ctx, `SELECT count(*) FROM turns WHERE session_id = ? AND status IN ('queued', 'running')`, sessionID).Scan(&open)
+	if err != nil {
+		return err
+	}
+	if open >= MaxOpenTurns {
+		return ErrQueueFull
+	}
 	n, err := t.changed(ctx, `UPDATE sessions
 		SET last_seen_at = ?2, title_preview = coalesce(title_preview, nullif(?3, ''))
 		WHERE id = ?1 AND (status = 'ready' OR revivable = 1 OR status = 'creating' AND generation > 1)`,

@@ -162,3 +162,77 @@ func TestTurnsOfACreatingSessionWait(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestQueueOfTurnsIsBounded(t *testing.T) {
+	s := openStore(t, config(t))
+	session := newReadySession(t, s, newAgent(t, s, db.Agent{}).ID)
+	for range db.MaxOpenTurns {
+		addTurn(t, s, session.ID)
+	}
+	if _, _, err := s.AddTurn(t.Context(), session.ID, db.NewTurn{Parts: json.RawMessage(`[]`)}); !errors.Is(err, db.ErrQueueFull) {
+		t.Errorf("err = %v, want ErrQueueFull", err)
+	}
+	if err := s.CancelTurn(t.Context(), session.ID, 3, "reason"); err != nil {
+		t.Fatal(err)
+	}
+	addTurn(t, s, session.ID)
+}
+
+func TestOnlyTurnsThatWaitAreCancelled(t *testing.T) {
+	s, ctx := openStore(t, config(t)), t.Context()
+	session := newReadySession(t, s, newAgent(t, s, db.Agent{}).ID)
+	running, waiting := runTurn(t, s, session), addTurn(t, s, session.ID)
+	before, err := s.Turn(ctx, session.ID, running.Seq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.CancelTurn(ctx, session.ID, running.Seq, "too late"); !errors.Is(err, db.ErrStale) {
+		t.Errorf("one that runs: err = %v, want ErrStale", err)
+	}
+	after, err := s.Turn(ctx, session.ID, running.Seq)
+	if diff := cmp.Diff(before, after); err != nil || diff != "" {
+		t.Error(diff, err)
+	}
+	if err := s.CancelTurn(ctx, session.ID, waiting.Seq, "not wanted"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.CancelTurn(ctx, session.ID, waiting.Seq, "twice"); !errors.Is(err, db.ErrStale) {
+		t.Errorf("twice: err = %v, want ErrStale", err)
+	}
+	got, err := s.Turn(ctx, session.ID, waiting.Seq)
+	if err != nil || got.Status != db.TurnFailed || *got.Error != "not wanted" || got.CompletedAt == nil || got.SentAt != nil {
+		t.Errorf("turn = %+v, %v", got, err)
+	}
+}
+
+func TestLastSentTurn(t *testing.T) {
+	s, ctx := openStore(t, config(t)), t.Context()
+	session := newReadySession(t, s, newAgent(t, s, db.Agent{}).ID)
+	none := func(name string) {
+		t.Helper()
+		if _, err := s.LastSentTurn(ctx, session.ID); !errors.Is(err, db.ErrNotFound) {
+			t.Errorf("%s: err = %v, want ErrNotFound", name, err)
+		}
+	}
+	none("no turns")
+	first := runTurn(t, s, session)
+	if err := s.UnsendTurn(ctx, session.ID, first.Seq); err != nil {
+		t.Fatal(err)
+	}
+	none("sent, and taken back")
+	if _, err := s.SendTurn(ctx, session.ID, 1, first.Seq); err != nil {
+		t.Fatal(err)
+	}
+	addTurn(t, s, session.ID)
+	for _, step := range []func() error{
+		func() error { return nil },
+		func() error { return s.EndTurn(ctx, session.ID, 0, db.TurnFailed, "over, and still the last one") },
+		func() error { return s.CancelTurn(ctx, session.ID, 1, "never sent") },
+	} {
+		err := step()
+		got, rerr := s.LastSentTurn(ctx, session.ID)
+		if err != nil || rerr != nil || got.Seq != first.Seq {
+			t.Errorf("turn = %+v, %v, %v", got, err, rerr)
+		}
+	}
+}

@@ -43,12 +43,9 @@ func TestChurn(t *testing.T) {
 	s.churn(t, agent.ID, time.Now().Add(span/3)) // until caches and pools are full
 	before := s.holdings(t, docker, agent.ID)
 	s.churn(t, agent.ID, time.Now().Add(span))
-	var after holdings
-	ok := func() bool {
-		after = s.holdings(t, docker, agent.ID)
-		return after.within(before)
-	}
-	for deadline := time.Now().Add(20 * time.Second); !ok() && time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+	after := s.holdings(t, docker, agent.ID)
+	for deadline := time.Now().Add(20 * time.Second); !after.within(before) && time.Now().Before(deadline); after = s.holdings(t, docker, agent.ID) {
+		time.Sleep(200 * time.Millisecond)
 	}
 	t.Logf("before %+v, after %+v", before, after)
 	if !after.within(before) {

@@ -49,6 +49,8 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		status, msg = http.StatusNotFound, "not found"
 	case errors.Is(err, db.ErrKeyReused):
 		status, msg = http.StatusConflict, idempotencyKey+" was used for another request"
+	case errors.Is(err, db.ErrQueueFull):
+		status, msg = http.StatusConflict, fmt.Sprintf("%d messages of this session are waiting: send this one again when some are answered", db.MaxOpenTurns)
 	case errors.Is(err, session.ErrHarness), errors.Is(err, session.ErrRestart):
 		status, msg = http.StatusBadGateway, oneLine(err.Error())
 	case errors.Is(err, session.ErrStopping):

@@ -54,11 +54,11 @@ func (f *family) at(values []string) *series {
 	return s
 }
 
-// add counts n more; a count never goes down.
-func (m *Metrics) add(f *family, n int, values ...string) {
+// add counts one more.
+func (m *Metrics) add(f *family, values ...string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	f.at(values).count += uint64(max(n, 0))
+	f.at(values).count++
 }
 
 // observe counts a duration; one below zero, from a clock set back, counts as zero.

@@ -57,15 +57,15 @@ func New() *Metrics {
 
 // Spawned says that a bring-up reached ready in d.
 func (m *Metrics) Spawned(path Path, d time.Duration) {
-	m.add(m.spawns, 1, path.label(), "success")
+	m.add(m.spawns, path.label(), "success")
 	m.observe(m.spawnSeconds, d, path.label())
 }
 
 // SpawnFailed says that a bring-up failed. Its time is not observed: it would tell more
 // about time limits than about speed.
 func (m *Metrics) SpawnFailed(path Path, cause Failure) {
-	m.add(m.spawns, 1, path.label(), "failed")
-	m.add(m.spawnFailures, 1, path.label(), cause.label())
+	m.add(m.spawns, path.label(), "failed")
+	m.add(m.spawnFailures, path.label(), cause.label())
 }
 
 // Phase says that a bring-up has spent d in a phase of contract 5.2. Phases come out of
@@ -77,49 +77,49 @@ func (m *Metrics) Phase(name string, d time.Duration) {
 }
 
 // PoolHit says that a session was given a warm sandbox.
-func (m *Metrics) PoolHit() { m.add(m.poolHits, 1) }
+func (m *Metrics) PoolHit() { m.add(m.poolHits) }
 
 // PoolMiss says that a session asked the warm pool in vain.
-func (m *Metrics) PoolMiss() { m.add(m.poolMisses, 1) }
+func (m *Metrics) PoolMiss() { m.add(m.poolMisses) }
 
 // PoolProvisioned says that a warm sandbox was made in d.
 func (m *Metrics) PoolProvisioned(d time.Duration) {
-	m.add(m.poolProvisions, 1, "success")
+	m.add(m.poolProvisions, "success")
 	m.observe(m.poolSeconds, d)
 }
 
 // PoolFailed says that a warm sandbox could not be made.
-func (m *Metrics) PoolFailed() { m.add(m.poolProvisions, 1, "failed") }
+func (m *Metrics) PoolFailed() { m.add(m.poolProvisions, "failed") }
 
 // CreatingFailed says that the reconciler failed a session that was creating for too long.
-func (m *Metrics) CreatingFailed() { m.add(m.failedCreating, 1) }
+func (m *Metrics) CreatingFailed() { m.add(m.failedCreating) }
 
 // IdleKilled says that the reconciler ended a session that was idle for too long.
-func (m *Metrics) IdleKilled() { m.add(m.idleKilled, 1) }
+func (m *Metrics) IdleKilled() { m.add(m.idleKilled) }
 
 // GhostKilled says that the reconciler found a session whose sandbox does not run.
-func (m *Metrics) GhostKilled() { m.add(m.ghostKilled, 1) }
+func (m *Metrics) GhostKilled() { m.add(m.ghostKilled) }
 
 // WarmStale says that a sandbox was removed from the warm pool as stale.
-func (m *Metrics) WarmStale() { m.add(m.warmStaleKilled, 1) }
+func (m *Metrics) WarmStale() { m.add(m.warmStaleKilled) }
 
 // Reconciled says that a pass of the reconciler took d.
 func (m *Metrics) Reconciled(d time.Duration) { m.observe(m.reconcileSeconds, d) }
 
 // OOMKilled says that a sandbox of an agent ran out of memory.
-func (m *Metrics) OOMKilled(agentID string) { m.add(m.oomKilled, 1, agentID) }
+func (m *Metrics) OOMKilled(agentID string) { m.add(m.oomKilled, agentID) }
 
 // Died says that a session that was ready is dead, other than by its user.
-func (m *Metrics) Died(cause Death) { m.add(m.deaths, 1, cause.label()) }
+func (m *Metrics) Died(cause Death) { m.add(m.deaths, cause.label()) }
 
 // AutomationFired says that an automation started a session.
-func (m *Metrics) AutomationFired() { m.add(m.automationsFired, 1) }
+func (m *Metrics) AutomationFired() { m.add(m.automationsFired) }
 
 // AutomationFailed says that an automation could not start one.
-func (m *Metrics) AutomationFailed() { m.add(m.automationsFailed, 1) }
+func (m *Metrics) AutomationFailed() { m.add(m.automationsFailed) }
 
 // AutomationRunResolved says that a run of an automation got a result.
-func (m *Metrics) AutomationRunResolved() { m.add(m.automationRunsResolved, 1) }
+func (m *Metrics) AutomationRunResolved() { m.add(m.automationRunsResolved) }
 
 // WriteTo writes all metrics as they stand at one moment.
 func (m *Metrics) WriteTo(w io.Writer) (int64, error) {

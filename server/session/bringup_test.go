@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"lap/db"
 	"lap/sandbox"
@@ -196,7 +197,7 @@ func TestDeletedAgentLeavesNothing(t *testing.T) {
 				select {
 				case <-stop:
 					return
-				default:
+				case <-time.After(10 * time.Millisecond):
 					if _, _, err := w.Create(t.Context(), w.agent, session.NewSession{}); err != nil && !errors.Is(err, db.ErrNotFound) {
 						t.Error(err)
 					}

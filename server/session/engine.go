@@ -66,7 +66,7 @@ type Engine struct {
 }
 
 // reconnects is how many sandboxes are reached at once that nobody waits for.
-const reconnects = 4
+const reconnects = 2
 
 // New returns an engine whose work carries the values of ctx, but ends with Run.
 func New(ctx context.Context, cfg Config) *Engine {

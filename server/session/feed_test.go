@@ -80,12 +80,12 @@ func (w *world) awaitIdle(tb testing.TB, id string) {
 	})
 }
 
-// awaitLogged waits until the log of a session has a text. What is in the thread may not
-// be stored yet.
-func (w *world) awaitLogged(tb testing.TB, id, want string) {
+// awaitBegun waits until the log of a session has what holding begins with. What is in
+// the thread may not be stored yet.
+func (w *world) awaitBegun(tb testing.TB, id string) {
 	tb.Helper()
 	eventually(tb, func() error {
-		if lines := w.logged(tb, id); !strings.Contains(strings.Join(lines, "\n"), want) {
+		if lines := w.logged(tb, id); !strings.Contains(strings.Join(lines, "\n"), "begun, ") {
 			return fmt.Errorf("the log is %q", lines)
 		}
 		return nil

@@ -121,6 +121,7 @@ func (e *Engine) followOnce(ctx context.Context, l *live, b *box) error {
 	defer res.Body.Close()
 	j := &journal{engine: e, live: l, box: b, client: client, at: s.Journal, acked: s.Journal}
 	err = j.read(ctx, res.Body)
+	l.turnsChanged() // a write that was reported as failed may have ended one
 	if !errors.Is(err, db.ErrStale) && ctx.Err() == nil {
 		err = errors.Join(err, e.rebuild(ctx, b)) // what was read and not stored is read again
 	}

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"lap/db"
+	"lap/sandbox"
 	"lap/server/session"
 )
 
@@ -112,7 +114,7 @@ func TestSandboxThatDiedWhileLapDidNotRun(t *testing.T) {
 	w.begin(t, s.ID, "first")
 	receive(t, entered)
 	w.begin(t, s.ID, "queued")
-	w.awaitLogged(t, s.ID, "begun, ")
+	w.awaitBegun(t, s.ID)
 	w.stop()
 	w.runtime.kill(*s.ContainerID, false)
 	w.runtime.answer(echo)
@@ -170,6 +172,46 @@ func (w *world) reconcile(tb testing.TB) {
 	tb.Helper()
 	if err := session.Reconcile(w.Engine, context.WithoutCancel(tb.Context())); err != nil {
 		tb.Error(err)
+	}
+}
+
+func TestBringUpOfAProcessThatWasKilled(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		steps int // that it came to take
+	}{{"before it planned a sandbox", 0}, {"before the sandbox was made", 1}, {"before the sandbox was noted", 2}, {"before it was started", 3}} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			w.stop()
+			ctx := t.Context()
+			made, err := w.store.CreateSession(ctx, db.NewSession{AgentID: w.agent.ID, Deadline: time.Now().Add(time.Minute)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			spec := sandbox.Spec{Session: made.Session.ID, Agent: w.agent.ID, Generation: 1, Image: "image"}
+			var id string
+			for _, step := range []func() error{
+				func() error {
+					return w.store.PlanSandbox(ctx, db.Sandbox{Name: spec.Name(), SessionID: spec.Session, AgentID: spec.Agent, Generation: 1})
+				},
+				func() (err error) { id, err = w.runtime.Create(ctx, spec); return err },
+				func() error { return w.store.SandboxMade(ctx, spec.Name(), id) },
+			}[:tt.steps] {
+				if err := step(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.start(t)
+			s := w.await(t, made.Session.ID, db.StatusReady)
+			w.say(t, s.ID, "x")
+			w.reconcile(t)
+			if ids := w.runtime.ids(); fmt.Sprint(ids) != "["+*s.ContainerID+"]" {
+				t.Errorf("sandboxes: %v", ids)
+			}
+			if rows := w.query(t, `SELECT name FROM sandboxes`); len(rows) != 1 {
+				t.Errorf("rows: %v", rows)
+			}
+		})
 	}
 }
 

@@ -195,6 +195,7 @@ func TestBringUpThatIgnoresThatItIsOver(t *testing.T) {
 	})
 	made := w.create(t, session.NewSession{})
 	receive(t, entered)
+	w.until(t, made.ID, func(s db.Session) bool { return s.PhaseDetail != nil }) // no write is to come
 	w.query(t, `UPDATE sessions SET deadline_at = 1`)
 	done := make(chan error, 1)
 	go func() { done <- session.Reconcile(w.Engine, context.WithoutCancel(t.Context())) }()

@@ -46,7 +46,7 @@ func TestThreadOfAStoppedSession(t *testing.T) {
 	receive(t, entered)
 	want := "user: one\nassistant: echo: one\nuser: two\nassistant: begun, "
 	w.awaitSaid(t, s.ID, want)
-	w.awaitLogged(t, s.ID, "begun, ")
+	w.awaitBegun(t, s.ID)
 	if _, err := w.Stop(t.Context(), s.ID); err != nil {
 		t.Fatal(err)
 	}
