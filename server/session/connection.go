@@ -23,11 +23,12 @@ type connection struct {
 	mu     sync.Mutex // guards what follows
 	host   *pipe.Host
 	http   *http.Client
+	opened chan struct{} // closed when the next pipe is opened
 	closed bool
 }
 
 func newConnection(owner, containerID string) *connection {
-	return &connection{owner: owner, containerID: containerID, dialing: make(chan struct{}, 1)}
+	return &connection{owner: owner, containerID: containerID, dialing: make(chan struct{}, 1), opened: make(chan struct{})}
 }
 
 // client returns an HTTP client to the guest of c, opening a pipe when there is none.
@@ -120,7 +121,16 @@ func (c *connection) install(host *pipe.Host, client *http.Client) error {
 		_ = c.host.Close() // it has ended
 	}
 	c.host, c.http = host, client
+	close(c.opened)
+	c.opened = make(chan struct{})
 	return nil
+}
+
+// next returns a channel that is closed when the next pipe is opened.
+func (c *connection) next() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.opened
 }
 
 func (c *connection) isClosed() bool {

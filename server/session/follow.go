@@ -131,12 +131,14 @@ func (e *Engine) followOnce(ctx context.Context, l *live, b *box) error {
 // dialGently reaches the box, but lets those go first that somebody waits for: after a
 // start there may be hundreds to reach.
 func (e *Engine) dialGently(ctx context.Context, b *box) (*http.Client, error) {
+	opened := b.conn.next()
 	if client := b.conn.current(); client != nil {
 		return client, nil
 	}
 	select {
 	case e.reconnecting <- struct{}{}:
 		defer func() { <-e.reconnecting }()
+	case <-opened: // by who uses it, and waits for what the journal tells
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

@@ -272,3 +272,29 @@ func TestManySessionsAreTakenUp(t *testing.T) {
 		t.Errorf("%s sessions are as they were, want %d", got[0], n)
 	}
 }
+
+// TestWhoIsAskedGoesFirst has a new process reach for its sandboxes in vain, but for the
+// one that somebody waits for.
+func TestWhoIsAskedGoesFirst(t *testing.T) {
+	w := newWorld(t, nil)
+	asked := w.ready(t)
+	for range 20 {
+		w.ready(t)
+	}
+	w.stop()
+	open := make(chan struct{})
+	w.runtime.on("before dial", func(ctx context.Context, id string) error {
+		if id == *asked.ContainerID {
+			return nil
+		}
+		select {
+		case <-open:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	w.start(t)
+	defer close(open)
+	w.say(t, asked.ID, "still there?")
+}
