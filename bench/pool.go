@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
@@ -130,7 +131,7 @@ func adoption(ctx context.Context, w *world) (_ []result, err error) {
 		}
 		ids[i] = s.ID
 	}
-	if err := w.serve.Process.Kill(); err != nil {
+	if err := w.serve.Signal(syscall.SIGKILL); err != nil {
 		return nil, err
 	}
 	_ = w.serve.Wait() // killed, as wanted
@@ -169,7 +170,7 @@ func share(ctx context.Context, w *world) (_ []result, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, w.api.DeleteAgent(context.WithoutCancel(ctx), agent.ID)) }()
-	before, err := kilobytes(w.serve.Process.Pid)
+	before, err := kilobytes(w.serve.Pid())
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +180,7 @@ func share(ctx context.Context, w *world) (_ []result, err error) {
 			return nil, err
 		}
 	}
-	after, err := kilobytes(w.serve.Process.Pid)
+	after, err := kilobytes(w.serve.Pid())
 	if err != nil {
 		return nil, err
 	}

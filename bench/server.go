@@ -249,7 +249,7 @@ func memory(ctx context.Context, w *world) (_ []result, err error) {
 	if _, err := w.api.Session(ctx, s.ID); err != nil {
 		return nil, err
 	}
-	serve, err := rss(w.serve.Process.Pid)
+	serve, err := rss(w.serve.Pid())
 	return []result{
 		{"memory of an idle lap serve", serve, "40 MB allowed", ""},
 		{"memory of an idle guest", guest, "20 MB allowed", ""},

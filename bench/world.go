@@ -1,23 +1,21 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	dockerclient "github.com/docker/docker/client"
 
 	"lap/client"
+	"lap/e2e/process"
 	"lap/sandbox"
 	"lap/sandbox/docker"
 )
@@ -26,13 +24,15 @@ const (
 	image = "buildpack-deps:bookworm-scm"
 	key   = "bench-master-key-0123456789"
 	runs  = 20 // of what takes a good part of a second
+
+	startLimit = 30 * time.Second
 )
 
 // A world is a running lap serve and an engine of our own beside it.
 type world struct {
 	dir     string
 	binary  string
-	serve   *exec.Cmd
+	serve   *process.Server
 	url     string
 	api     *client.Client
 	agent   client.Agent
@@ -70,31 +70,23 @@ func newWorld(ctx context.Context) (_ *world, err error) {
 }
 
 // start starts lap serve and waits for its address.
-func (w *world) start(ctx context.Context) error {
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), w.binary, "serve", "--listen", "127.0.0.1:0", "--data-dir", filepath.Join(w.dir, "data"), "--log-level", "error")
-	cmd.Env = append(os.Environ(), "MASTER_KEY="+key, "WARM_POOL_SIZE="+strconv.Itoa(w.warm), "LAP_FREEZE_AFTER="+w.freeze.String())
-	talk, err := cmd.StderrPipe()
-	if err != nil {
+func (w *world) start(ctx context.Context) (err error) {
+	var talk process.Transcript
+	env := []string{"MASTER_KEY=" + key, "WARM_POOL_SIZE=" + strconv.Itoa(w.warm), "LAP_FREEZE_AFTER=" + w.freeze.String()}
+	if w.serve, err = process.Start(ctx, &talk, w.binary, env, "--data-dir", filepath.Join(w.dir, "data"), "--log-level", "error"); err != nil {
 		return err
 	}
-	if err := cmd.Start(); err != nil {
-		return err
+	if w.url, err = w.serve.Ready(startLimit); err != nil {
+		return fmt.Errorf("%w\n%s", err, &talk)
 	}
-	w.serve = cmd
-	for lines := bufio.NewScanner(talk); lines.Scan(); {
-		if url, ok := strings.CutPrefix(lines.Text(), "lap serves "); ok {
-			w.url = url
-			return nil
-		}
-	}
-	return errors.New("lap serve did not start")
+	return nil
 }
 
 func (w *world) stop() error {
 	if w.serve == nil {
 		return nil
 	}
-	err := errors.Join(w.serve.Process.Signal(syscall.SIGTERM), w.serve.Wait())
+	err := errors.Join(w.serve.Signal(syscall.SIGTERM), w.serve.Wait())
 	w.serve = nil
 	return err
 }

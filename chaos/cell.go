@@ -46,7 +46,7 @@ func play(ctx context.Context, w *world, op operation, point, fault string) (c c
 	defer s.close()
 	defer l.kill() // so that clients which wait for an answer get none
 	if err := s.prepare(ctx, op); err != nil {
-		return c, fmt.Errorf("%s: %w\n%s", op.name, err, l.talk)
+		return c, fmt.Errorf("%s: %w\n%s", op.name, err, &l.talk)
 	}
 	before, err := l.passed()
 	if err != nil {
@@ -68,7 +68,7 @@ func play(ctx context.Context, w *world, op operation, point, fault string) (c c
 		return c, err
 	}
 	if err := s.resume(ctx, fault); err != nil {
-		return c, fmt.Errorf("%s: %w\n%s", op.name, err, l.talk)
+		return c, fmt.Errorf("%s: %w\n%s", op.name, err, &l.talk)
 	}
 	if op.retry != nil && point != "" {
 		op.retry(ctx, s)
@@ -148,6 +148,6 @@ func (c *cell) keep(l *lap) {
 	}
 	defer f.Close()
 	points, _ := l.passed() // for reading only
-	fmt.Fprintf(f, "%s %s %s\n%s\n\n%s\n%s\n", c.operation, c.point, c.fault, strings.Join(c.wrong, "\n"), strings.Join(points, "\n"), l.talk)
+	fmt.Fprintf(f, "%s %s %s\n%s\n\n%s\n%s\n", c.operation, c.point, c.fault, strings.Join(c.wrong, "\n"), strings.Join(points, "\n"), &l.talk)
 	c.wrong = append(c.wrong, "log: "+f.Name())
 }

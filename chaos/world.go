@@ -56,7 +56,7 @@ func (w *world) install(env ...string) (*lap, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &lap{world: w, dir: dir, env: env, talk: &transcript{}}
+	l := &lap{world: w, dir: dir, env: env}
 	w.mu.Lock()
 	w.laps[l] = struct{}{}
 	w.mu.Unlock()

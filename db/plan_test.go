@@ -123,6 +123,7 @@ func callAll(t *testing.T, s *db.Store) map[string]bool {
 
 func callSessions(call func(name string, args ...any), agentID string, s db.Session) {
 	call("Session", s.ID)
+	call("SessionState", s.ID)
 	for _, q := range []db.SessionQuery{{}, {AgentID: &agentID}, {Statuses: []string{"ready"}}, {AgentID: &agentID, Statuses: []string{"ready"}}} {
 		q.Limit = 1
 		call("Sessions", q)

@@ -243,6 +243,11 @@ func (s *Store) Session(ctx context.Context, id string) (Session, error) {
 	return scanSession(s.r.row(ctx, selectSession(wholeResponse)+` WHERE s.id = ?`, id))
 }
 
+// SessionState is Session without its response, which may be large.
+func (s *Store) SessionState(ctx context.Context, id string) (Session, error) {
+	return scanSession(s.r.row(ctx, selectSession(noResponse)+` WHERE s.id = ?`, id))
+}
+
 // SessionQuery says which sessions to list.
 type SessionQuery struct {
 	AgentID  *string  // nil: of all agents

@@ -66,7 +66,7 @@ func (h holdings) within(before holdings) bool {
 
 func (s *serving) holdings(t *testing.T, docker *dockerclient.Client, agentID string) holdings {
 	t.Helper()
-	proc := "/proc/" + strconv.Itoa(s.cmd.Process.Pid)
+	proc := "/proc/" + strconv.Itoa(s.process.Pid())
 	files, err := os.ReadDir(filepath.Join(proc, "fd"))
 	if err != nil {
 		t.Skipf("needs /proc: %v", err)

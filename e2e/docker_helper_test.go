@@ -72,7 +72,7 @@ func (s *serving) agent(t *testing.T, in client.NewAgent) client.Agent {
 func (s *serving) deleteAfter(t *testing.T, agentID string) {
 	t.Helper()
 	t.Cleanup(func() {
-		if s.cmd.ProcessState != nil {
+		if !s.running() {
 			return
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)

@@ -98,7 +98,7 @@ func TestSecretsStayOutOfSight(t *testing.T) {
 		}
 		logs = string(b)
 	}
-	cmdline, err := os.ReadFile("/proc/" + itoa(s.cmd.Process.Pid) + "/cmdline")
+	cmdline, err := os.ReadFile("/proc/" + itoa(s.process.Pid()) + "/cmdline")
 	if err != nil {
 		t.Fatal(err)
 	}

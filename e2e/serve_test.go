@@ -47,7 +47,7 @@ func TestSecondServerIsRefused(t *testing.T) {
 	if err == nil {
 		t.Fatal("a second server runs on the same data directory")
 	}
-	if talk := second.talk.String(); !strings.Contains(talk, "already using "+first.dir) || !strings.Contains(talk, itoa(first.cmd.Process.Pid)) {
+	if talk := second.talk.String(); !strings.Contains(talk, "already using "+first.dir) || !strings.Contains(talk, itoa(first.process.Pid())) {
 		t.Errorf("it said:\n%s", talk)
 	}
 }
@@ -150,7 +150,7 @@ func TestStopDrains(t *testing.T) {
 	if _, err := io.WriteString(w, `{"name":"n",`); err != nil { // the request runs now
 		t.Fatal(err)
 	}
-	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := s.process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the server takes no new requests", func() bool {
@@ -166,7 +166,7 @@ func TestStopDrains(t *testing.T) {
 	if got := <-answered; got != 201 {
 		t.Errorf("the running request got %d, want 201", got)
 	}
-	if err := s.cmd.Wait(); err != nil {
+	if err := s.process.Wait(); err != nil {
 		t.Errorf("the server ended with %v\n%s", err, s.talk)
 	}
 }

@@ -21,6 +21,8 @@ var (
 	ErrPaused = errors.New("sandbox is paused")
 	// ErrNoImage says that an image is not on the engine.
 	ErrNoImage = errors.New("no such image")
+	// ErrPull says that an image could not be fetched from its registry.
+	ErrPull = errors.New("cannot be pulled")
 )
 
 // A Spec says what to make a sandbox from. It holds no secret: environment, prompt

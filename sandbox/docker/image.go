@@ -45,7 +45,7 @@ func (d *Docker) Ensure(ctx context.Context, name string, progress func(string))
 	}
 	progress("pulling " + name)
 	if err := d.pull(ctx, name, progress); err != nil {
-		return fmt.Errorf("image %s cannot be pulled: %w", name, err)
+		return fmt.Errorf("image %s %w: %w", name, sandbox.ErrPull, err)
 	}
 	return nil
 }

@@ -96,7 +96,7 @@ func (a *API) agentCaller(ctx context.Context, token string) *caller {
 	if cl.Pod == nil {
 		return c
 	}
-	s, err := a.cfg.Store.Session(ctx, *cl.Pod)
+	s, err := a.cfg.Store.SessionState(ctx, *cl.Pod)
 	if err != nil || s.AgentID != cl.AgentID || s.Status != db.StatusCreating && s.Status != db.StatusReady {
 		return nil
 	}

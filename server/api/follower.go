@@ -64,7 +64,6 @@ func (f *follower) close() {
 	f.tasks.Wait()
 	f.ping.Stop()
 	f.touch.Stop()
-	f.out.close()
 }
 
 // open sends the headers. It counts as activity of the session.

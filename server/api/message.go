@@ -33,7 +33,7 @@ func (a *API) sendMessage(w http.ResponseWriter, r *http.Request, p httprouter.P
 // messaged returns the session that a message is sent to, in whatever state.
 func (a *API) messaged(r *http.Request, p httprouter.Params) (db.Session, error) {
 	id := p.ByName("session_id")
-	s, err := a.cfg.Store.Session(r.Context(), id)
+	s, err := a.cfg.Store.SessionState(r.Context(), id)
 	return s, notReady(err, id)
 }
 

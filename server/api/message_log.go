@@ -84,13 +84,13 @@ func messageLog(raw json.RawMessage, at time.Time) ([]logEvent, time.Time) {
 
 // parseMessage reads as much of a message as is in order: it comes out of a sandbox.
 func parseMessage(raw json.RawMessage) loggedMessage {
-	var m loggedMessage
-	var parts struct {
+	var v struct {
+		loggedMessage
 		Parts []json.RawMessage `json:"parts"`
 	}
-	_ = json.Unmarshal(raw, &m) // members of wrong types stay zero
-	_ = json.Unmarshal(raw, &parts)
-	for _, text := range parts.Parts {
+	_ = json.Unmarshal(raw, &v) // members of wrong types stay zero
+	m := v.loggedMessage
+	for _, text := range v.Parts {
 		var p loggedPart
 		_ = json.Unmarshal(text, &p)
 		m.Parts = append(m.Parts, p)

@@ -31,13 +31,15 @@ func (a *API) streamMessage(w http.ResponseWriter, r *http.Request, p httprouter
 	defer f.close()
 	f.out.last = s.LastEvent
 	first, err := f.begun(pending)
-	if err != nil && !f.out.opened {
-		return turnError(err, s.ID)
-	}
 	if err == nil {
 		err = f.turn(pending, first, after)
 	}
-	f.finish(err)
+	if err != nil && !errors.Is(err, errNoFeed) && !f.out.opened {
+		return turnError(err, s.ID)
+	}
+	if f.open() == nil {
+		f.finish(err)
+	}
 	return nil
 }
 
@@ -79,7 +81,7 @@ func (f *follower) begun(p Pending) (first int64, err error) {
 // turn writes the events of a turn that has begun. first is the newest event before it,
 // after the one that the client knows.
 func (f *follower) turn(p Pending, first, after int64) error {
-	was, err := f.api.cfg.Store.Session(f.ctx, f.session)
+	was, err := f.api.cfg.Store.SessionState(f.ctx, f.session)
 	if err != nil {
 		f.logError(err)
 		return errNoFeed
@@ -140,7 +142,7 @@ func (f *follower) answered(p Pending) bool {
 
 // lost reports whether a session has lost the sandbox that it had.
 func (f *follower) lost(was db.Session) bool {
-	is, err := f.api.cfg.Store.Session(f.ctx, f.session)
+	is, err := f.api.cfg.Store.SessionState(f.ctx, f.session)
 	return err != nil || is.Status != db.StatusReady || is.Generation != was.Generation
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -155,5 +156,22 @@ func TestMessageStreamGoesOnAlone(t *testing.T) {
 	turn.finish(nil)
 	if r, err := turn.Reply(t.Context()); err != nil || len(r) == 0 {
 		t.Errorf("reply = %s, %v", r, err)
+	}
+}
+
+func TestMessageStreamWithoutALogIsAStreamAllTheSame(t *testing.T) {
+	w, id, path := aTurn(t, api.Timing{Begin: time.Minute})
+	var begun sync.WaitGroup
+	begun.Go(func() {
+		turn := w.begun(t, id)
+		w.engine.set(func() { w.engine.fail = errors.New("no log") })
+		turn.start(0, nil)
+	})
+	l := w.listen(t, "POST", path, `{"text":"hello"}`)
+	begun.Wait()
+	l.want(`0 {"type":"error","message":"harness event stream failed"}`)
+	l.end()
+	if got := l.res.Header.Get("Content-Type"); got != "text/event-stream; charset=utf-8" {
+		t.Errorf("Content-Type = %q", got)
 	}
 }

@@ -1,9 +1,6 @@
 package api
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/hex"
 	"errors"
 	"net/http"
 	"slices"
@@ -27,11 +24,12 @@ var reportedPhases = []string{"cloning_repo", "installing_deps", "harness_listen
 func (a *API) reportPhase(w http.ResponseWriter, r *http.Request, p httprouter.Params) error {
 	id := p.ByName("session_id")
 	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	s, err := a.cfg.Store.Session(r.Context(), id)
+	s, err := a.cfg.Store.SessionState(r.Context(), id)
 	if err != nil && !errors.Is(err, db.ErrNotFound) {
 		return err
 	}
-	if err != nil || !isProgressToken(s, token) {
+	// The engine looks again; here it keeps strangers from learning what a good body is.
+	if err != nil || !session.IsProgressToken(s, token) {
 		return phaseError(session.ErrToken)
 	}
 	in, err := decode(w, r, smallBody)
@@ -61,12 +59,4 @@ func phaseError(err error) error {
 		return &requestError{http.StatusUnauthorized, session.ErrToken.Error()}
 	}
 	return err
-}
-
-// isProgressToken reports whether token is the one of the session's sandbox. The engine
-// looks again; here it keeps strangers from learning what a good body is.
-func isProgressToken(s db.Session, token string) bool {
-	digest := sha256.Sum256([]byte(token))
-	given := hex.EncodeToString(digest[:])
-	return s.ProgressToken != nil && subtle.ConstantTimeCompare([]byte(given), []byte(*s.ProgressToken)) == 1
 }

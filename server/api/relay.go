@@ -51,7 +51,6 @@ func (l *relay) send(r *http.Request, status int, body io.Reader) error {
 			return err
 		}
 	}
-	defer func() { _ = l.rc.SetWriteDeadline(time.Time{}) }()
 	l.w.WriteHeader(status)
 	if r.Method == http.MethodHead {
 		return nil

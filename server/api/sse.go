@@ -110,10 +110,3 @@ func (s *sse) write(b []byte) error {
 	}
 	return nil
 }
-
-// close leaves the connection as it was, for the next request on it.
-func (s *sse) close() {
-	if s.opened && !s.broken {
-		_ = s.rc.SetWriteDeadline(time.Time{})
-	}
-}

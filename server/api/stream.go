@@ -105,7 +105,7 @@ func (a *API) awaitReady(ctx context.Context, s db.Session) (db.Session, error) 
 		}
 		id := s.ID
 		var err error
-		if s, err = a.cfg.Store.Session(ctx, id); err != nil {
+		if s, err = a.cfg.Store.SessionState(ctx, id); err != nil {
 			return s, noSession(err, id)
 		}
 	}

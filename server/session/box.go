@@ -22,6 +22,7 @@ type box struct {
 	thread  *thread
 	cancel  context.CancelFunc // ends following
 	used    atomic.Int64       // when it was used last, in Unix milliseconds
+	whole   bool               // the thread has what the log has, and no more; only following uses it
 }
 
 // errReplaced says that a sandbox was given up while somebody was about to use it.
@@ -127,7 +128,7 @@ const (
 // or ErrStopping.
 func (e *Engine) usable(ctx context.Context, id string, left *int) (*access, error) {
 	for {
-		s, err := e.cfg.Store.Session(ctx, id)
+		s, err := e.cfg.Store.SessionState(ctx, id)
 		switch {
 		case err != nil:
 			return nil, err
@@ -225,7 +226,7 @@ func (e *Engine) listen(ctx context.Context, b *box, client *http.Client) error 
 // been woken or brought back. The caller calls release when it is done. Errors:
 // db.ErrNotFound, ErrNotReady, ErrHarness, ErrStopping.
 func (e *Engine) Sandbox(ctx context.Context, sessionID string) (*http.Client, func(), error) {
-	s, err := e.cfg.Store.Session(ctx, sessionID)
+	s, err := e.cfg.Store.SessionState(ctx, sessionID)
 	if err != nil {
 		return nil, nil, err
 	}

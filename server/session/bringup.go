@@ -114,7 +114,7 @@ func (b *bringUp) failureKind(err error) metrics.Failure {
 	switch {
 	case errors.Is(err, sandbox.ErrUnavailable):
 		return metrics.FailureDocker
-	case errors.Is(err, sandbox.ErrNoImage) || strings.Contains(err.Error(), "cannot be pulled"):
+	case errors.Is(err, sandbox.ErrNoImage) || errors.Is(err, sandbox.ErrPull):
 		return metrics.FailureImagePull
 	case errors.Is(err, errStalled):
 		return metrics.FailureHarnessTimeout
@@ -160,6 +160,7 @@ func (b *bringUp) sandbox(ctx context.Context) (fresh bool, err error) {
 			b.conn, b.session.ContainerID = b.warm.conn, &b.warm.conn.containerID
 			return true, nil
 		}
+		b.warm.conn.close()
 		b.warm = nil // it has died since
 	}
 	if b.old != "" {
@@ -355,6 +356,9 @@ func (b *bringUp) fail(ctx context.Context, err error) error {
 	e, s := b.engine, &b.session
 	if cause := context.Cause(ctx); errors.Is(cause, errStalled) {
 		err = cause
+	}
+	if b.warm != nil {
+		b.warm.conn.close()
 	}
 	if b.conn != nil {
 		b.conn.close()

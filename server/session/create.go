@@ -51,6 +51,9 @@ func (e *Engine) Create(ctx context.Context, agent db.Agent, in NewSession) (s d
 		e.pool.count(made.Warm != nil)
 	}
 	if err := e.begin(b); err != nil { // the next start goes on with it
+		if b.warm != nil {
+			b.warm.conn.close()
+		}
 		return db.Session{}, nil, err
 	}
 	e.pool.wake()
@@ -81,9 +84,12 @@ func (e *Engine) noteFirst(ctx context.Context, l *live, seq int64) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
-	s, err := e.cfg.Store.Session(ctx, l.id)
+	s, err := e.cfg.Store.SessionState(ctx, l.id)
 	if err != nil {
 		return ignoreNotFound(err)
+	}
+	if s.FailureReason != nil { // noted already
+		return nil
 	}
 	t, err := e.cfg.Store.Turn(ctx, l.id, seq)
 	if err != nil {

@@ -111,7 +111,7 @@ func (e *Engine) probe(ctx context.Context, s db.Session) *HarnessProbe {
 // Output returns what a session's sandbox printed last, also after it has ended. The
 // error is db.ErrNotFound.
 func (e *Engine) Output(ctx context.Context, sessionID string) (string, error) {
-	if _, err := e.cfg.Store.Session(ctx, sessionID); err != nil {
+	if _, err := e.cfg.Store.SessionState(ctx, sessionID); err != nil {
 		return "", err
 	}
 	if l := e.find(sessionID); l != nil {

@@ -25,7 +25,7 @@ var ErrAhead = fmt.Errorf("no such event yet")
 // Feed returns a feed of the events after the given one, or with -1 of those to come.
 // The error is db.ErrNotFound or ErrAhead.
 func (e *Engine) Feed(ctx context.Context, sessionID string, after int64) (*Feed, error) {
-	s, err := e.cfg.Store.Session(ctx, sessionID)
+	s, err := e.cfg.Store.SessionState(ctx, sessionID)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func (f *Feed) Next(ctx context.Context) ([]db.Event, error) {
 // no more events until it is brought back, which makes a new live.
 func (f *Feed) wait(ctx context.Context, l *live, more <-chan struct{}) error {
 	if l == nil {
-		s, err := f.engine.cfg.Store.Session(ctx, f.id)
+		s, err := f.engine.cfg.Store.SessionState(ctx, f.id)
 		if err != nil {
 			return err
 		}

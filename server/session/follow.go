@@ -24,8 +24,8 @@ const (
 // lost. It neither wakes a frozen sandbox nor brings a lost one back.
 func (e *Engine) follow(ctx context.Context, l *live, b *box) {
 	log := e.cfg.Log.With("session", l.id)
-	if err := e.takeUp(ctx, l, b); err != nil && ctx.Err() == nil {
-		log.WarnContext(ctx, "session not taken up whole", "err", err)
+	if err := e.takeUp(ctx, l); err != nil && ctx.Err() == nil {
+		log.WarnContext(ctx, "what the sandbox printed before is not known", "err", err)
 	}
 	for pause := followPause; ; pause = min(2*pause, followPauseMax) {
 		began := time.Now()
@@ -46,11 +46,7 @@ func (e *Engine) follow(ctx context.Context, l *live, b *box) {
 		if time.Since(began) > followPauseMax {
 			pause = followPause
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return
-		}
+		sleep(ctx, pause)
 	}
 }
 
@@ -60,23 +56,24 @@ func (e *Engine) paused(ctx context.Context, b *box) (bool, error) {
 	return d.State == sandbox.StatePaused, err
 }
 
-// takeUp makes this process know what an earlier one knew of a session.
-func (e *Engine) takeUp(ctx context.Context, l *live, b *box) error {
+// takeUp makes this process know what a session's sandbox told an earlier one.
+func (e *Engine) takeUp(ctx context.Context, l *live) error {
 	text, err := e.cfg.Store.Output(ctx, l.id)
 	if err != nil {
 		return err
 	}
 	l.output.set(text)
-	return e.rebuild(ctx, b)
+	return nil
 }
 
 // rebuild puts together from the log what of the thread is not stored.
 func (e *Engine) rebuild(ctx context.Context, b *box) error {
 	after, err := e.unsettled(ctx, b.session.ID)
-	if err != nil {
-		return err
+	if err == nil {
+		err = b.thread.rebuild(ctx, after)
 	}
-	return b.thread.rebuild(ctx, after)
+	b.whole = err == nil
+	return err
 }
 
 // unsettled returns the newest event before the part of a session's log that may not be
@@ -93,6 +90,11 @@ func (e *Engine) unsettled(ctx context.Context, id string) (int64, error) {
 
 // followOnce reads the journal over one connection. It always ends with an error.
 func (e *Engine) followOnce(ctx context.Context, l *live, b *box) error {
+	if !b.whole { // or deltas would be put to what they do not belong to
+		if err := e.rebuild(ctx, b); err != nil {
+			return err
+		}
+	}
 	if err := b.gate.thawed(ctx); err != nil {
 		return err
 	}
@@ -103,7 +105,7 @@ func (e *Engine) followOnce(ctx context.Context, l *live, b *box) error {
 	if err := e.learnEnv(ctx, l, b, client); err != nil {
 		e.cfg.Log.WarnContext(ctx, "the session's own env_vars are not known", "session", l.id, "err", err)
 	}
-	s, err := e.cfg.Store.Session(ctx, l.id)
+	s, err := e.cfg.Store.SessionState(ctx, l.id)
 	if err != nil {
 		return err
 	}
@@ -120,6 +122,7 @@ func (e *Engine) followOnce(ctx context.Context, l *live, b *box) error {
 	}
 	defer res.Body.Close()
 	j := &journal{engine: e, live: l, box: b, client: client, at: s.Journal, acked: s.Journal}
+	b.whole = false
 	err = j.read(ctx, res.Body)
 	l.turnsChanged() // a write that was reported as failed may have ended one
 	if !errors.Is(err, db.ErrStale) && ctx.Err() == nil {

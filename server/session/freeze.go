@@ -42,7 +42,7 @@ func (e *Engine) rest(ctx context.Context) error {
 	}
 	sessions, err := e.cfg.Store.LiveSessions(ctx, "")
 	if err != nil {
-		return err
+		return errors.Join(saved, err)
 	}
 	errs := []error{saved}
 	now := time.Now()

@@ -71,10 +71,15 @@ func sendRequest(client *http.Client, req *http.Request) (*http.Response, error)
 	}
 	if res.StatusCode >= http.StatusBadRequest {
 		defer res.Body.Close()
-		text, err := io.ReadAll(io.LimitReader(res.Body, 2<<10))
-		return nil, errors.Join(&statusError{status: res.StatusCode, body: string(text)}, err)
+		return nil, refusalOf(res)
 	}
 	return res, nil
+}
+
+// refusalOf is the statusError that an answer stands for.
+func refusalOf(res *http.Response) error {
+	text, err := io.ReadAll(io.LimitReader(res.Body, 2<<10))
+	return errors.Join(&statusError{status: res.StatusCode, body: string(text)}, err)
 }
 
 // guestPhases are the phases that a guest may report, in the order in which they come.

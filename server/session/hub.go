@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"sync"
 
 	"lap/db"
@@ -45,15 +46,21 @@ func (h *hub) publish(events []db.Event) {
 	for _, e := range events {
 		h.size += len(e.Body)
 	}
+	if len(h.recent) > recentEvents || h.size > recentBytes {
+		h.trim()
+	}
+	h.wake()
+}
+
+// trim drops the older half, so that not every event moves all the others. What stays
+// goes into new memory: readers hold parts of the old one.
+func (h *hub) trim() {
 	drop := 0
-	for drop < len(h.recent)-1 && (len(h.recent)-drop > recentEvents || h.size > recentBytes) {
+	for drop < len(h.recent)-1 && (len(h.recent)-drop > recentEvents/2 || h.size > recentBytes/2) {
 		h.size -= len(h.recent[drop].Body)
 		drop++
 	}
-	if drop > 0 { // into new memory: readers hold parts of the old one
-		h.recent = append([]db.Event(nil), h.recent[drop:]...)
-	}
-	h.wake()
+	h.recent = slices.Clone(h.recent[drop:])
 }
 
 // forget drops what is held, so that all readers look at what the store holds.

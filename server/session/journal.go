@@ -145,7 +145,7 @@ func (j *journal) outcome(t *sandbox.TurnResult) db.TurnEnd {
 		}
 		end.Status, end.Reply = db.TurnComplete, reply
 		if j.live.wasAborted(seq) || aborted(reply) {
-			end.Status, end.Error = db.TurnFailed, "the turn was aborted"
+			end.Status, end.Error = db.TurnFailed, errAborted.Error()
 		}
 	}
 	return end
@@ -174,6 +174,11 @@ func (j *journal) store(ctx context.Context, r *reading) error {
 	}
 	l.hub.publish(numbered(r.Events, last))
 	if len(r.Ends) > 0 {
+		for _, end := range r.Ends { // its worker may never have seen it run: after a start, the journal is read at once
+			if err := e.noteFirst(ctx, l, end.Seq); err != nil {
+				e.cfg.Log.WarnContext(ctx, "failed initial prompt not noted", "session", l.id, "err", err)
+			}
+		}
 		l.setBusy(false)
 		l.turnsChanged()
 		e.pack(l, r.Ends, last)

@@ -95,7 +95,7 @@ func (l *live) forgotten() bool {
 func (e *Engine) forget(ctx context.Context, l *live) error {
 	l.step.Lock()
 	defer l.step.Unlock()
-	s, err := e.cfg.Store.Session(ctx, l.id)
+	s, err := e.cfg.Store.SessionState(ctx, l.id)
 	switch {
 	case errors.Is(err, db.ErrNotFound):
 	case err != nil:

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -384,7 +383,7 @@ func (p *pool) counts(ctx context.Context, agentID string) (map[string]int, erro
 			n["dead"]++
 		}
 	}
-	return maps.Clone(n), err
+	return n, err
 }
 
 // Changed says that something has changed from which sandboxes of an agent may be made.

@@ -132,7 +132,7 @@ func (e *Engine) resumeTurns(ctx context.Context) error {
 		return err
 	}
 	for _, id := range ids {
-		s, err := e.cfg.Store.Session(ctx, id)
+		s, err := e.cfg.Store.SessionState(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -167,7 +167,6 @@ func (e *Engine) reconcile(ctx context.Context) error {
 	}
 	for _, s := range before {
 		if s.Status == db.StatusReady && !running[deref(s.ContainerID)] {
-			e.cfg.Metrics.GhostKilled()
 			errs = append(errs, e.disappeared(ctx, s))
 		}
 	}
@@ -176,12 +175,13 @@ func (e *Engine) reconcile(ctx context.Context) error {
 
 // disappeared notes a ready session whose sandbox was seen not to run.
 func (e *Engine) disappeared(ctx context.Context, s db.Session) error {
-	now, err := e.cfg.Store.Session(ctx, s.ID)
+	now, err := e.cfg.Store.SessionState(ctx, s.ID)
 	if errors.Is(err, db.ErrNotFound) || err == nil && (now.Generation != s.Generation || now.Status != db.StatusReady) {
 		return nil
 	} else if err != nil {
 		return err
 	}
+	e.cfg.Metrics.GhostKilled()
 	return e.lost(ctx, e.adopt(now), now, errors.New("it does not run"))
 }
 
@@ -274,7 +274,7 @@ func (e *Engine) stale(ctx context.Context, b db.Sandbox) (bool, error) {
 	if b.State == db.SandboxRemoving {
 		return true, nil
 	}
-	s, err := e.cfg.Store.Session(ctx, b.SessionID)
+	s, err := e.cfg.Store.SessionState(ctx, b.SessionID)
 	switch {
 	case errors.Is(err, db.ErrNotFound):
 		return true, nil

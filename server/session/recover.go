@@ -164,7 +164,7 @@ func (e *Engine) awaitBringUp(ctx context.Context, b *bringUp) error {
 // processes are lost. env are per-session variables; nil: those that it had, where they
 // can be had. Errors: db.ErrNotFound, ErrCreating, ErrRestart.
 func (e *Engine) Restart(ctx context.Context, id string, env map[string]string) (db.Session, error) {
-	s, err := e.cfg.Store.Session(ctx, id)
+	s, err := e.cfg.Store.SessionState(ctx, id)
 	if err != nil {
 		return db.Session{}, err
 	}

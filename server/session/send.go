@@ -109,7 +109,7 @@ func (e *Engine) insist(ctx context.Context, a *access, turn sandbox.Turn) error
 // goes on trying as long as the turn has time: its harness may be at work.
 func (e *Engine) resume(ctx context.Context, l *live, t db.Turn) error {
 	for pause := sendPause; ; pause = min(2*pause, sendPauseMax) {
-		s, err := e.cfg.Store.Session(ctx, t.SessionID)
+		s, err := e.cfg.Store.SessionState(ctx, t.SessionID)
 		if err != nil {
 			return err
 		}
@@ -176,8 +176,7 @@ func postTurn(ctx context.Context, client *http.Client, t sandbox.Turn) (arrived
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusAccepted {
-		text, err := io.ReadAll(io.LimitReader(res.Body, 2<<10))
-		return body.read.Load(), errors.Join(&statusError{status: res.StatusCode, body: string(text)}, err)
+		return body.read.Load(), refusalOf(res)
 	}
 	return true, nil
 }

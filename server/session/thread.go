@@ -378,7 +378,7 @@ func (t *thread) merge(all []db.Message) []db.Message {
 // Messages returns the thread of a session, oldest first, with what is being written
 // now. The error is db.ErrNotFound.
 func (e *Engine) Messages(ctx context.Context, id string) ([]json.RawMessage, error) {
-	if _, err := e.cfg.Store.Session(ctx, id); err != nil {
+	if _, err := e.cfg.Store.SessionState(ctx, id); err != nil {
 		return nil, err
 	}
 	t := e.threadOf(id)

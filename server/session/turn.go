@@ -18,7 +18,7 @@ import (
 //
 // Errors: db.ErrNotFound, db.ErrKeyReused, ErrNotReady, ErrTerminal, ErrStopping.
 func (e *Engine) Begin(ctx context.Context, id string, in Turn) (*Pending, error) {
-	s, err := e.cfg.Store.Session(ctx, id)
+	s, err := e.cfg.Store.SessionState(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -168,18 +168,18 @@ func (e *Engine) Message(ctx context.Context, id string, parts []json.RawMessage
 // come back. That there is none is no error. Errors: db.ErrNotFound, ErrNotReady,
 // ErrHarness.
 func (e *Engine) Abort(ctx context.Context, id string) error {
-	s, err := e.cfg.Store.Session(ctx, id)
+	s, err := e.cfg.Store.SessionState(ctx, id)
 	if err != nil {
 		return err
 	}
 	t, err := e.cfg.Store.NextTurn(ctx, id)
 	switch {
+	case err != nil && !errors.Is(err, db.ErrNotFound):
+		return err
 	case s.Status != db.StatusReady && (err != nil || s.Status == db.StatusCreating && s.Generation == 1 || e.over(s)):
 		return ErrNotReady
 	case errors.Is(err, db.ErrNotFound):
 		return nil
-	case err != nil:
-		return err
 	}
 	l := e.adopt(s)
 	head := l.abort(t.Seq)
@@ -218,7 +218,7 @@ func (l *live) abort(seq int64) *heading {
 
 // abortTurn makes the harness of a session end what it is doing.
 func (e *Engine) abortTurn(ctx context.Context, l *live) error {
-	s, err := e.cfg.Store.Session(ctx, l.id)
+	s, err := e.cfg.Store.SessionState(ctx, l.id)
 	if err != nil {
 		return err
 	}
