@@ -29,6 +29,7 @@ const MaxOutput = 64 << 10
 type Health struct {
 	Guest   string `json:"guest"`             // random id of the guest process
 	Session string `json:"session,omitempty"` // it was booted for; empty: not booted
+	Capture string `json:"capture,omitempty"` // why programs that know no proxy have no way out; empty: they have
 }
 
 // A Turn asks a guest to send one message to its harness, once.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -129,4 +130,34 @@ func serveBare(t *testing.T, write time.Duration) (*pipe.Host, <-chan struct{}, 
 	served := make(chan struct{})
 	go func() { host.Serve("s", nil); close(served) }()
 	return host, served, b
+}
+
+func TestCloseIsQuickWithManyStreamsThatWait(t *testing.T) {
+	host, guest := openUnserved(t)
+	l := pipe.NewListener()
+	served := make(chan struct{})
+	go func() { host.Serve("s", map[pipe.Service]*pipe.Listener{pipe.Egress: l}); close(served) }()
+	var waiting sync.WaitGroup
+	for range pipe.MaxStreams {
+		if _, err := guest.Open(pipe.Egress); err != nil {
+			t.Fatal(err)
+		}
+		conn, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		waiting.Go(func() { _, _ = conn.Read(make([]byte, 1)) })
+	}
+	begin := time.Now()
+	if err := host.Close(); err != nil {
+		t.Error(err)
+	}
+	waiting.Wait()
+	if took := time.Since(begin); took > time.Second {
+		t.Errorf("took %v", took)
+	}
+	wait(t, served, "end of Serve")
+	if err := host.Err(); !errors.Is(err, pipe.ErrClosed) || strings.Contains(err.Error(), ":") {
+		t.Errorf("Err() = %v, want only ErrClosed", err)
+	}
 }

@@ -7,6 +7,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/hashicorp/yamux"
 )
 
 // ErrViolation says that a pipe was ended because its guest did what no guest of lap
@@ -47,6 +49,7 @@ func (f *inflow) Read(b []byte) (int, error) {
 	if err != nil {
 		f.end(err)
 		close(f.read)
+		err = f.why(err)
 	}
 	return n, err
 }
@@ -64,14 +67,29 @@ func (f *inflow) Write(b []byte) (int, error) {
 		}
 		f.end(err)
 	}
-	return n, err
+	return n, f.why(err)
 }
 
-// Close closes the connection. Errors that come of it are not the cause of the end.
+// why is what the multiplexer is told of a failure: one that comes of Close is the end it
+// has itself when it is closed.
+func (f *inflow) why(err error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err != nil && f.closed {
+		return yamux.ErrSessionShutdown
+	}
+	return err
+}
+
+// Close closes the connection, once. Errors that come of it are not the cause of the end.
 func (f *inflow) Close() error {
 	f.mu.Lock()
+	again := f.closed
 	f.closed = true
 	f.mu.Unlock()
+	if again {
+		return nil
+	}
 	return f.ReadWriteCloser.Close()
 }
 

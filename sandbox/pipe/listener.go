@@ -10,7 +10,7 @@ import (
 )
 
 // A Listener is one service's share of the streams that guests open. It outlives any
-// single pipe.
+// single pipe. It is a net.Listener for connections of any other origin, too.
 type Listener struct {
 	conns chan net.Conn
 	done  chan struct{}
@@ -41,8 +41,9 @@ func (l *Listener) Close() error {
 // Addr is a placeholder: a stream has no address.
 func (l *Listener) Addr() net.Addr { return addr{} }
 
-// deliver gives c to Accept, unless l or the pipe, which is ended, comes to its end first.
-func (l *Listener) deliver(c net.Conn, ended <-chan struct{}) bool {
+// Deliver gives c to Accept, and reports whether it has: not when l is closed first, or
+// ended is.
+func (l *Listener) Deliver(c net.Conn, ended <-chan struct{}) bool {
 	select {
 	case l.conns <- c:
 		return true
@@ -92,15 +93,20 @@ func (d *dialed) Close() error {
 	return err
 }
 
+// OwnerOf returns who owns the pipe that a stream came up, or "" for another connection.
+func OwnerOf(stream net.Conn) string {
+	if c, ok := stream.(*conn); ok {
+		return c.owner
+	}
+	return ""
+}
+
 type ownerKey struct{}
 
 // ConnContext is the http.Server.ConnContext of a server on a Listener. It makes Owner
 // work in handlers.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
-	if c, ok := c.(*conn); ok {
-		return context.WithValue(ctx, ownerKey{}, c.owner)
-	}
-	return ctx
+	return context.WithValue(ctx, ownerKey{}, OwnerOf(c))
 }
 
 // Owner returns who owns the pipe that a request came up, or "" outside a handler of

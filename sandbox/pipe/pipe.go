@@ -29,6 +29,7 @@ type Service string
 const (
 	Gateway  Service = "gateway"  // the model gateway, HTTP
 	Platform Service = "platform" // lap's own REST API, HTTP
+	Egress   Service = "egress"   // a connection to the outside, see sandbox.EgressRequest
 )
 
 const (
@@ -36,11 +37,14 @@ const (
 	nameTimeout = 10 * time.Second // for a guest to say which service it wants
 	// closeTimeout is how long a stream that one end has closed is kept for the other to
 	// read what is left.
-	closeTimeout = time.Minute
-	// MaxStreams bounds the streams that one guest may hold open at once. The host ends
-	// the pipe of a guest with twice as many, those included that the host has closed
-	// and the guest has not.
-	MaxStreams = 128
+	closeTimeout = time.Hour
+	// MaxStreams bounds the streams that one guest may hold open at once: 256 connections
+	// to the outside, which a package manager or a crawler comes near, and a third for all
+	// else. Guests see to it that they do not even remember more.
+	MaxStreams = 384
+	// tooMany is for how many streams the host ends the pipe of a guest, those included
+	// that only one end has closed. Each can hold a streamWindow of the host's memory.
+	tooMany = MaxStreams + MaxStreams/4
 )
 
 // ErrClosed says that the pipe has ended.
@@ -113,7 +117,14 @@ func (h *Host) Err() error {
 }
 
 // Close ends the pipe and all its streams.
-func (h *Host) Close() error { return h.mux.Close() }
+func (h *Host) Close() error {
+	// The connection first: Reads that wait turn in circles from when the multiplexer ends
+	// to when it closes their streams. It does the latter at once when its own Read has
+	// failed, and else only after they have let it run, seconds later when they are many.
+	_ = h.in.Close() // as little is to be done about it as the multiplexer does
+	<-h.mux.CloseChan()
+	return h.mux.Close()
+}
 
 // Serve hands every stream that the guest opens to the listener of the service it
 // asks for, until the pipe ends. A stream for any other name is closed. owner is what
@@ -143,8 +154,8 @@ func (h *Host) Serve(owner string, services map[Service]*Listener) {
 // accept waits for the next stream of a guest that has not opened too many.
 func (h *Host) accept() (*yamux.Stream, error) {
 	stream, err := h.mux.AcceptStream()
-	if err == nil && h.mux.NumStreams()-int(h.dialed.Load()) > 2*MaxStreams {
-		err = fmt.Errorf("%w: more than %d streams", ErrViolation, 2*MaxStreams)
+	if err == nil && h.mux.NumStreams()-int(h.dialed.Load()) > tooMany {
+		err = fmt.Errorf("%w: more than %d streams", ErrViolation, tooMany)
 	}
 	if err != nil && !errors.Is(err, yamux.ErrSessionShutdown) {
 		h.in.end(err)
@@ -155,7 +166,7 @@ func (h *Host) accept() (*yamux.Stream, error) {
 // end closes the pipe, and finds out what the multiplexer ended it for, if it did. That
 // is told behind the streams that wait to be accepted.
 func (h *Host) end() {
-	_ = h.mux.Close() // always nil
+	_ = h.Close() // always nil
 	for range MaxStreams + 1 {
 		if _, err := h.mux.AcceptStream(); err != nil && !errors.Is(err, yamux.ErrSessionShutdown) {
 			h.in.explain(err)
@@ -175,7 +186,7 @@ func (h *Host) route(c *conn, services map[Service]*Listener) {
 		c.service = Service(strings.TrimSuffix(string(name), "\n"))
 	}
 	l, known := services[c.service]
-	if err != nil || !known || c.SetReadDeadline(time.Time{}) != nil || !l.deliver(c, h.Done()) {
+	if err != nil || !known || c.SetReadDeadline(time.Time{}) != nil || !l.Deliver(c, h.Done()) {
 		_ = c.Close() // the guest sees its stream end, which is all there is to tell it
 	}
 }
@@ -202,4 +213,11 @@ func (g *Guest) Open(s Service) (net.Conn, error) {
 		return nil, errors.Join(err, stream.Close())
 	}
 	return stream, nil
+}
+
+// Broken reports of a stream of Open that has come to its end whether its pipe has, too.
+// Then it may lack some of what the host sent.
+func Broken(stream net.Conn) bool {
+	s, ok := stream.(*yamux.Stream)
+	return ok && s.Session().IsClosed()
 }
