@@ -15,8 +15,9 @@ const (
 	guestUser   = "0:0"
 )
 
-// capabilities are what a package manager needs; all others are dropped.
-var capabilities = []string{"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"}
+// capabilities are what a package manager needs, and what the guest needs to lead all
+// traffic to itself and to give that up before it runs anything; all others are dropped.
+var capabilities = []string{"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID", "NET_ADMIN", "SETPCAP"}
 
 // containerConfig is the whole of what the engine is told about a sandbox. What it is
 // told anyone can read with "docker inspect", so it holds no environment, no prompt
@@ -38,7 +39,9 @@ func (d *Docker) containerConfig(spec sandbox.Spec, g *guest) (*container.Config
 		Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
 	}
 	pids := spec.Limits.PIDs
+	none := false
 	host := &container.HostConfig{
+		Init:          &none, // also where the engine's default is one: the guest is, and an engine's would keep its capabilities
 		NetworkMode:   "none",
 		IpcMode:       container.IPCModePrivate,
 		CapDrop:       []string{"ALL"},

@@ -35,6 +35,13 @@ func TestContainerConfigTellsNoMoreThanItMust(t *testing.T) {
 	if host.NanoCPUs != 4e9 {
 		t.Errorf("asks for %d billionths of a core on a machine with 4", host.NanoCPUs)
 	}
+	if host.Init == nil || *host.Init {
+		t.Error("an engine's default could put another program in the guest's place")
+	}
+	added := []string{"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID", "NET_ADMIN", "SETPCAP"}
+	if diff := cmp.Diff(added, []string(host.CapAdd)); diff != "" || host.CapDrop[0] != "ALL" || host.SecurityOpt[0] != "no-new-privileges" {
+		t.Errorf("capabilities (-want +got):\n%s", diff)
+	}
 	if spec.Name() != "lap-s-3" {
 		t.Errorf("name = %s", spec.Name())
 	}

@@ -60,6 +60,10 @@ func (g *Guest) boot(r *http.Request, boot *sandbox.Boot, report func(sandbox.Bo
 		return errors.New("this sandbox has been booted for something else already")
 	}
 	env := newEnvironment(*boot)
+	proxied(env)
+	if err := g.trust(boot.CA, env); err != nil {
+		return fmt.Errorf("trust lap's certificates: %w", err)
+	}
 	if err := os.MkdirAll(g.places.work, 0o755); err != nil {
 		return err
 	}
@@ -68,6 +72,9 @@ func (g *Guest) boot(r *http.Request, boot *sandbox.Boot, report func(sandbox.Bo
 		if err := writeFiles(env.home(), boot.Files); err != nil {
 			return err
 		}
+	}
+	if err := g.install(r.Context(), boot, env, report); err != nil {
+		return err
 	}
 	p, err := g.places.newHarness(g, boot, env)
 	if err != nil {

@@ -18,7 +18,7 @@ type TestGuest struct {
 // NewTest returns a guest below dir with harness in place of the built-in one. A nil
 // harness is the built-in one.
 func NewTest(dir string, stderr io.Writer, harness func() Program) TestGuest {
-	p := places{work: dir + "/work", scratch: dir + "/scratch", record: dir + "/lib/boot.json", newHarness: (*Guest).builtIn}
+	p := places{root: dir + "/root", work: dir + "/work", scratch: dir + "/scratch", record: dir + "/lib/boot.json", newHarness: (*Guest).builtIn}
 	if harness != nil {
 		p.newHarness = func(*Guest, *sandbox.Boot, environment) (program, error) { return harness(), nil }
 	}

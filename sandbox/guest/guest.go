@@ -2,7 +2,8 @@
 
 // Package guest is what runs inside a sandbox, as its first process. It serves the
 // host over pipes, runs the session's harness, gives it loopback addresses that lead
-// to the host, and collects orphaned processes.
+// to the host, leads all other TCP and the DNS there as well, and collects orphaned
+// processes.
 package guest
 
 import (
@@ -13,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -42,7 +44,13 @@ type Guest struct {
 	turns    turns
 	children *proc.Table
 	link     *link
+	egress   *egress
 	work     sync.WaitGroup // everything Run must wait for
+	closing  chan struct{}  // closed by close
+	close    func()         // ends what waits for no harness; more calls do nothing
+
+	loopbacks []netip.Addr // that captured traffic is led to
+	uncaught  string       // why none is; empty: it is
 
 	booting sync.Mutex // held while the sandbox is made a session's own
 	booted  atomic.Pointer[booted]
@@ -50,6 +58,7 @@ type Guest struct {
 
 // places says where a guest finds and keeps things.
 type places struct {
+	root       string // of the file system whose programs are to trust lap
 	work       string // the working tree
 	scratch    string // for files of a moment
 	record     string // file with the last boot
@@ -60,6 +69,7 @@ type places struct {
 // to stderr, too.
 func New(stderr io.Writer) *Guest {
 	return newGuest(stderr, places{
+		root:       "/",
 		work:       sandbox.WorkDir,
 		scratch:    filepath.Join(os.TempDir(), "lap"),
 		record:     "/var/lib/lap/boot.json",
@@ -69,6 +79,9 @@ func New(stderr io.Writer) *Guest {
 
 func newGuest(stderr io.Writer, p places) *Guest {
 	g := &Guest{places: p, journal: newJournal(), children: proc.NewTable(), link: newLink()}
+	g.egress = newEgress(g.link)
+	g.closing = make(chan struct{})
+	g.close = sync.OnceFunc(func() { close(g.closing) })
 	g.feed = newFeed(g.journal)
 	g.logs = newLogs(g.feed.log)
 	g.log = slog.New(slog.NewTextHandler(io.MultiWriter(g.logs, stderr), nil))
@@ -78,6 +91,9 @@ func newGuest(stderr io.Writer, p places) *Guest {
 // Run supervises the sandbox until ctx ends. Standard input and output are the first
 // pipe.
 func (g *Guest) Run(ctx context.Context) error {
+	if err := g.enter(); err != nil {
+		return err
+	}
 	reserveThreads()
 	ctx, cancel := context.WithCancel(ctx)
 	defer g.work.Wait()
@@ -92,15 +108,10 @@ func (g *Guest) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g.work.Go(func() { g.serve(srv, first) })
-
-	for addr, service := range map[string]pipe.Service{
-		sandbox.GatewayAddr: pipe.Gateway, sandbox.PlatformAddr: pipe.Platform,
-	} {
-		if err := g.forward(ctx, addr, service); err != nil {
-			return err
-		}
+	if err := g.openWays(ctx); err != nil {
+		return err
 	}
+	g.work.Go(func() { g.serve(srv, first) })
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "unix", Socket)
 	if err != nil {
@@ -113,6 +124,34 @@ func (g *Guest) Run(ctx context.Context) error {
 	defer g.closeHarness()
 	g.accept(ctx, l, maxPipes, func(conn net.Conn) { g.serve(srv, conn) })
 	return nil
+}
+
+// enter makes of the container what a sandbox is, and lets go of what that takes.
+func (g *Guest) enter() error {
+	var err error
+	if g.loopbacks, err = setUpCapture(); err != nil {
+		g.uncaught = err.Error()
+		g.log.Warn("programs that know no proxy have no way out", "err", err)
+	}
+	return GiveUpCapabilities()
+}
+
+// openWays opens all ways out of the sandbox, until ctx ends.
+func (g *Guest) openWays(ctx context.Context) error {
+	for addr, service := range map[string]pipe.Service{
+		sandbox.GatewayAddr: pipe.Gateway, sandbox.PlatformAddr: pipe.Platform,
+	} {
+		if err := g.forward(ctx, addr, service); err != nil {
+			return err
+		}
+	}
+	if err := g.openProxy(ctx, sandbox.ProxyAddr); err != nil {
+		return err
+	}
+	if g.uncaught != "" {
+		return nil
+	}
+	return g.startCapture(ctx)
 }
 
 // serve answers the host on one pipe until it ends.
@@ -130,6 +169,7 @@ func (g *Guest) serve(srv *http.Server, conn io.ReadWriteCloser) {
 
 // closeHarness ends the harness, once a boot that goes on has come to its end.
 func (g *Guest) closeHarness() {
+	g.close() // what a boot installs is not waited for
 	g.booting.Lock()
 	defer g.booting.Unlock()
 	if b := g.booted.Load(); b != nil {

@@ -4,7 +4,6 @@ package guest
 
 import (
 	"context"
-	"io"
 	"net"
 	"slices"
 	"sync"
@@ -13,14 +12,16 @@ import (
 	"lap/sandbox/pipe"
 )
 
+// The host ends the pipe of a guest that holds too many streams, so what runs in the
+// sandbox must not be able to make this guest do it. The bounds leave room for streams that
+// only this end has closed, and link.open waits when there is none.
 const (
-	// maxCarried bounds the connections to one service. The host ends the pipe of a guest
-	// that holds too many streams, so what runs in the sandbox must not be able to make
-	// this guest do it.
-	maxCarried = pipe.MaxStreams * 3 / 8
-	// lingerTimeout is for a local program to hang up once the host has: until then its
-	// connection counts.
-	lingerTimeout = 10 * time.Second
+	// maxCarried bounds the connections to one service that is a local address.
+	maxCarried = pipe.MaxStreams / 8
+	// maxOutward bounds the connections to the outside.
+	maxOutward = pipe.MaxStreams * 2 / 3
+	// fullPause is how long to leave a pipe alone that has no room.
+	fullPause = 50 * time.Millisecond
 )
 
 // A link leads to the host over the newest pipe that is open. While lap is away there
@@ -47,45 +48,64 @@ func (l *link) remove(p *pipe.Guest) {
 	l.pipes = slices.DeleteFunc(l.pipes, func(q *pipe.Guest) bool { return q == p })
 }
 
-// open opens a stream to a service of the host, waiting for a pipe when there is none.
+// open opens a stream to a service of the host, waiting for a pipe when there is none and
+// for room in the newest when it is full.
 func (l *link) open(ctx context.Context, s pipe.Service) (net.Conn, error) {
 	for {
 		l.mu.Lock()
 		pipes, added := slices.Clone(l.pipes), l.added
 		l.mu.Unlock()
+		var full <-chan time.Time
 		for _, p := range slices.Backward(pipes) {
+			if p.NumStreams() >= room(s) {
+				full = time.After(fullPause)
+				break
+			}
 			if conn, err := p.Open(s); err == nil {
 				return conn, nil
 			}
 		}
 		select {
 		case <-added:
+		case <-full:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
 }
 
+// room is how many streams a pipe may have at most for one more to s. The other services
+// always have some that connections to the outside cannot take.
+func room(s pipe.Service) int {
+	if s == pipe.Egress {
+		return pipe.MaxStreams - 2*maxCarried
+	}
+	return pipe.MaxStreams
+}
+
 // forward listens on a loopback address and carries every connection to a service of
 // the host, until ctx ends.
 func (g *Guest) forward(ctx context.Context, addr string, service pipe.Service) error {
+	return g.listen(ctx, addr, maxCarried, func(conn *net.TCPConn) { g.carry(ctx, conn, service) })
+}
+
+// listen runs handle for every connection to a loopback address, for at most limit at
+// once, until ctx ends.
+func (g *Guest) listen(ctx context.Context, addr string, limit int, handle func(*net.TCPConn)) error {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return err
 	}
 	g.work.Go(func() {
-		<-ctx.Done()
-		_ = l.Close() // makes Accept below return
-	})
-	g.work.Go(func() {
-		g.accept(ctx, l, maxCarried, func(conn net.Conn) { g.carry(ctx, conn, service) })
+		stop := context.AfterFunc(ctx, func() { _ = l.Close() }) // makes Accept return
+		defer stop()
+		g.accept(ctx, l, limit, func(conn net.Conn) { handle(conn.(*net.TCPConn)) })
 	})
 	return nil
 }
 
-// carry joins one local connection with a new stream until both directions have ended
-// or ctx does.
+// carry joins one local connection with a new stream.
 func (g *Guest) carry(ctx context.Context, local net.Conn, service pipe.Service) {
 	defer local.Close()
 	remote, err := g.link.open(ctx, service)
@@ -93,20 +113,5 @@ func (g *Guest) carry(ctx context.Context, local net.Conn, service pipe.Service)
 		return
 	}
 	defer remote.Close()
-	stop := context.AfterFunc(ctx, func() { _ = local.Close(); _ = remote.Close() })
-	defer stop()
-	var both sync.WaitGroup
-	both.Go(func() {
-		_, _ = io.Copy(remote, local) // either side may hang up at any time
-		_ = remote.Close()            // half-close: the answer can still come
-	})
-	both.Go(func() {
-		_, _ = io.Copy(local, remote)
-		if tcp, ok := local.(*net.TCPConn); ok {
-			_ = tcp.CloseWrite()
-		}
-		_ = local.SetReadDeadline(time.Now().Add(lingerTimeout))
-		_ = remote.SetWriteDeadline(time.Now().Add(lingerTimeout))
-	})
-	both.Wait()
+	join(ctx, local, remote)
 }

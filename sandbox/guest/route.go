@@ -113,7 +113,7 @@ func reply(w http.ResponseWriter, v any) error {
 
 // health answers GET /health.
 func (g *Guest) health(w http.ResponseWriter, _ *http.Request) error {
-	h := sandbox.Health{Guest: g.journal.id}
+	h := sandbox.Health{Guest: g.journal.id, Capture: g.uncaught}
 	if b := g.booted.Load(); b != nil {
 		h.Session = b.boot.Session
 	}

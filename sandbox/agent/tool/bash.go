@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -105,7 +104,7 @@ func (b *Box) shell(ctx context.Context, c Call, command string, out *output) (i
 		reader.Close()
 		return 0, err
 	}
-	drained := b.set.drain(reader, out)
+	drained := proc.Drain(&b.set.tasks, b.set.closing, reader, out)
 	b.set.watch(cmd, out, c.Progress)
 	select {
 	case <-drained:
@@ -125,12 +124,8 @@ func (b *Box) command(ctx context.Context, id, command string) *exec.Cmd {
 	cmd.Dir = b.dir
 	cmd.Env = slices.Concat(
 		[]string{"HOME=" + b.set.Home, "TERM=dumb", "PAGER=cat", "GIT_PAGER=cat", "GIT_TERMINAL_PROMPT=0"},
-		b.set.Env, []string{"PWD=" + b.dir, mark})
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error {
-		proc.KillTree(cmd.Process.Pid, mark)
-		return nil
-	}
+		b.set.Env, []string{"PWD=" + b.dir})
+	proc.Mark(cmd, mark)
 	return cmd
 }
 
@@ -150,24 +145,6 @@ func shellPath(env []string) string {
 		}
 	}
 	return "/bin/sh"
-}
-
-// drain reads all output, for as long as anybody holds the pipe: a server that a
-// command left in the background must not die of a closed one.
-func (s *Set) drain(r *os.File, out *output) <-chan struct{} {
-	done := make(chan struct{})
-	s.tasks.Go(func() {
-		defer close(done)
-		_, _ = io.Copy(out, r) // ends when the last writer is gone, or r is closed
-	})
-	s.tasks.Go(func() {
-		select {
-		case <-done:
-		case <-s.closing:
-		}
-		r.Close()
-	})
-	return done
 }
 
 // watch waits for cmd and shows its output meanwhile.
