@@ -32,7 +32,9 @@ CREATE TABLE agents (
   projects             TEXT    NOT NULL, -- JSON array of projects, stored as given
   preload_memory_limit INTEGER NOT NULL CHECK (preload_memory_limit BETWEEN 0 AND 50),
   created_by           TEXT    NOT NULL,
-  created_at           INTEGER NOT NULL
+  created_at           INTEGER NOT NULL,
+  budget               TEXT,             -- JSON object: what its sessions may use together, NULL: no limit
+  egress_default_deny  INTEGER CHECK (egress_default_deny IN (0, 1)) -- 1: hosts that no list names are refused, NULL: as the server says
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX agents_by_created ON agents (created_at, id);
 
@@ -64,7 +66,9 @@ CREATE TABLE sessions (
   creating_since     INTEGER NOT NULL, -- last entry into creating
   deadline_at        INTEGER,          -- creating: when it fails unless it makes progress
   last_seen_at       INTEGER,          -- last activity
-  stopped_at         INTEGER
+  stopped_at         INTEGER,
+  budget             TEXT,             -- JSON object: what it may use, NULL: no limit of its own
+  env_hosts          TEXT    NOT NULL DEFAULT '{}' -- JSON object, name of env_names to array of hosts
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX sessions_by_created ON sessions (created_at, id);
 CREATE INDEX sessions_by_agent   ON sessions (agent_id, created_at, id);
@@ -100,6 +104,22 @@ CREATE TABLE turns (
   PRIMARY KEY (session_id, seq)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX turns_open ON turns (session_id, seq) WHERE status IN ('queued', 'running');
+CREATE INDEX turns_sent ON turns (session_id, sent_at, completed_at) WHERE sent_at IS NOT NULL;
+
+-- What the model calls of a session have used. A session without calls has no row.
+CREATE TABLE usage (
+  session_id         TEXT    NOT NULL PRIMARY KEY REFERENCES sessions (id) ON DELETE CASCADE,
+  agent_id           TEXT    NOT NULL, -- of the session
+  calls              INTEGER NOT NULL,
+  input_tokens       INTEGER NOT NULL, -- those read from or written to a cache among them
+  output_tokens      INTEGER NOT NULL,
+  cache_read_tokens  INTEGER NOT NULL,
+  cache_write_tokens INTEGER NOT NULL,
+  cost               REAL    NOT NULL, -- US dollars, of the calls whose price is known
+  unpriced_calls     INTEGER NOT NULL, -- whose price is not
+  estimated_calls    INTEGER NOT NULL  -- whose tokens were estimated
+) STRICT, WITHOUT ROWID;
+CREATE INDEX usage_by_agent ON usage (agent_id);
 
 -- The event log of a session: the frames of its harness, numbered from 1 without gaps.
 -- A row holds one frame, or a run of deltas of one part, packed when its turn is over.
@@ -131,6 +151,36 @@ CREATE TABLE outputs (
   session_id TEXT    NOT NULL PRIMARY KEY REFERENCES sessions (id) ON DELETE CASCADE,
   text       TEXT    NOT NULL,
   saved_at   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The newest connections that a session's sandbox made, or was refused, numbered from 1.
+-- Numbers that are missing are of those that were dropped.
+CREATE TABLE egress (
+  session_id  TEXT    NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+  seq         INTEGER NOT NULL, -- goes on growing when the oldest are dropped
+  at          INTEGER NOT NULL,
+  host        TEXT    NOT NULL, -- as the sandbox asked for it
+  port        INTEGER NOT NULL,
+  address     TEXT    NOT NULL, -- that was dialled, empty: none
+  via         TEXT    NOT NULL, -- how the sandbox asked: proxy, socks, capture
+  rule        TEXT    NOT NULL, -- which decided
+  reason      TEXT    NOT NULL, -- why there was no connection, empty: there was one
+  refused     INTEGER NOT NULL CHECK (refused IN (0, 1)), -- 1: by a rule
+  opened      INTEGER NOT NULL CHECK (opened IN (0, 1)),  -- 1: its HTTP was read
+  sent        INTEGER NOT NULL, -- bytes
+  received    INTEGER NOT NULL, -- bytes
+  duration_ms INTEGER NOT NULL,
+  PRIMARY KEY (session_id, seq)
+) STRICT, WITHOUT ROWID;
+
+-- The newest HTTP requests of a session's sandbox that were looked at, and connections
+-- that were refused or passed on unopened, numbered like those in egress.
+CREATE TABLE interceptions (
+  session_id TEXT    NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+  seq        INTEGER NOT NULL,
+  at         INTEGER NOT NULL,
+  body       TEXT    NOT NULL, -- JSON object: the rest
+  PRIMARY KEY (session_id, seq)
 ) STRICT, WITHOUT ROWID;
 
 -- What was answered to requests with an Idempotency-Key.

@@ -30,6 +30,8 @@ type Agent struct {
 	Requirements       *string         // replace with SetRequirements
 	Projects           json.RawMessage // array of objects
 	PreloadMemoryLimit int
+	Budget             *Budget // of all its sessions together; nil: none
+	DefaultDeny        *bool   // hosts that no list names are refused; nil: the server's setting
 	CreatedBy          string
 	CreatedAt          time.Time
 
@@ -43,7 +45,7 @@ func (s *Store) CreateAgent(ctx context.Context, a Agent) (Agent, error) {
 	columns := s.columns(&a)
 	err := s.tx(ctx, func(t tx) error {
 		_, err := t.exec(ctx, `INSERT INTO agents (`+agentColumns+`)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, columns...)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, columns...)
 		return err
 	})
 	return a, err
@@ -84,7 +86,8 @@ func (s *Store) UpdateAgent(ctx context.Context, id string, edit func(*Agent) er
 		_, err = t.exec(ctx, `UPDATE agents SET name = ?2, model = ?3, prompt = ?4, harness_id = ?5, harness_image = ?6,
 			repo_url = ?7, branch = ?8, pfp_url = ?9, tools = ?10, mcp_servers = ?11, allow_out = ?12, deny_out = ?13,
 			env_vars = ?14, env_plain = ?15, env_var_hosts = ?16, requirements = ?17, projects = ?18,
-			preload_memory_limit = ?19, created_by = ?20, created_at = ?21 WHERE id = ?1`, s.columns(&out)...)
+			preload_memory_limit = ?19, created_by = ?20, created_at = ?21,
+			budget = ?22, egress_default_deny = ?23 WHERE id = ?1`, s.columns(&out)...)
 		return err
 	})
 	return out, err

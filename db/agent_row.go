@@ -1,6 +1,7 @@
 package db
 
 import (
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,7 +10,7 @@ import (
 // agentColumns are the columns of agents, in the order of scanAgent and columns.
 const agentColumns = `id, name, model, prompt, harness_id, harness_image, repo_url, branch, pfp_url,
 	tools, mcp_servers, allow_out, deny_out, env_vars, env_plain, env_var_hosts, requirements, projects,
-	preload_memory_limit, created_by, created_at`
+	preload_memory_limit, created_by, created_at, budget, egress_default_deny`
 
 // scanAgent reads agentColumns, then what further columns the caller selected.
 func (s *Store) scanAgent(r scanner, further ...any) (Agent, error) {
@@ -17,11 +18,12 @@ func (s *Store) scanAgent(r scanner, further ...any) (Agent, error) {
 		a                                              Agent
 		tools, mcp, allow, deny, env, plain, hosts, pr string
 		created                                        int64
+		budget                                         sql.NullString
 	)
 	err := r.Scan(append([]any{
 		&a.ID, &a.Name, &a.Model, &a.Prompt, &a.HarnessID, &a.HarnessImage, &a.RepoURL, &a.Branch, &a.PfpURL,
 		&tools, &mcp, &allow, &deny, &env, &plain, &hosts, &a.sealedRequirements, &pr,
-		&a.PreloadMemoryLimit, &a.CreatedBy, &created,
+		&a.PreloadMemoryLimit, &a.CreatedBy, &created, &budget, &a.DefaultDeny,
 	}, further...)...)
 	if err != nil {
 		return Agent{}, err
@@ -29,7 +31,8 @@ func (s *Store) scanAgent(r scanner, further ...any) (Agent, error) {
 	a.Tools, a.Projects, a.CreatedAt = json.RawMessage(tools), json.RawMessage(pr), moment(created)
 	err = errors.Join(
 		fromJSON(mcp, &a.MCPServers), fromJSON(allow, &a.AllowOut), fromJSON(deny, &a.DenyOut),
-		fromJSON(env, &a.sealedEnv), fromJSON(plain, &a.EnvPlain), fromJSON(hosts, &a.EnvVarHosts))
+		fromJSON(env, &a.sealedEnv), fromJSON(plain, &a.EnvPlain), fromJSON(hosts, &a.EnvVarHosts),
+		fromNullJSON(budget, &a.Budget))
 	if err != nil {
 		return Agent{}, fmt.Errorf("agent %s: %w", a.ID, err)
 	}
@@ -44,7 +47,7 @@ func (s *Store) columns(a *Agent) []any {
 		a.ID, a.Name, a.Model, a.Prompt, a.HarnessID, a.HarnessImage, a.RepoURL, a.Branch, a.PfpURL,
 		jsonArray(a.Tools), jsonList(a.MCPServers), jsonList(a.AllowOut), jsonList(a.DenyOut),
 		jsonMap(a.sealedEnv), jsonList(a.EnvPlain), jsonMap(a.EnvVarHosts), a.sealedRequirements, jsonArray(a.Projects),
-		a.PreloadMemoryLimit, a.CreatedBy, millis(a.CreatedAt),
+		a.PreloadMemoryLimit, a.CreatedBy, millis(a.CreatedAt), a.Budget.column(), a.DefaultDeny,
 	}
 }
 
@@ -54,6 +57,14 @@ func fromJSON(text string, v any) error {
 		return nil
 	}
 	return json.Unmarshal([]byte(text), v)
+}
+
+// fromNullJSON is fromJSON of a column that may be NULL, which changes nothing.
+func fromNullJSON(text sql.NullString, v any) error {
+	if !text.Valid {
+		return nil
+	}
+	return json.Unmarshal([]byte(text.String), v)
 }
 
 func jsonArray(raw json.RawMessage) string {

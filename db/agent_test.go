@@ -50,6 +50,7 @@ func fullAgent() db.Agent {
 		Env: map[string]string{"A": "", "B": "b\n<&>"}, EnvPlain: []string{"A"},
 		EnvVarHosts: map[string][]string{"B": {"a.com"}}, Requirements: new("requests"),
 		Projects: json.RawMessage(`[{"id":"p"}]`), PreloadMemoryLimit: 50, CreatedBy: "ui",
+		Budget: fullBudget(), DefaultDeny: new(false),
 	}
 }
 

@@ -141,6 +141,7 @@ func (b *batch) run(ctx context.Context) error {
 		_, err := b.exec(ctx, `COMMIT`)
 		return err
 	})
+	b.w.commits.Add(1) // before anybody is told: what was kept from before is out of date
 	if err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 )
 
 // A writer is the one connection that writes. Its statements are prepared once.
@@ -15,6 +16,8 @@ type writer struct {
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt
 	hook  Hook // around commits; nil: none
+
+	commits atomic.Uint64 // how many there were, those that failed too
 
 	mu    sync.Mutex // guards queue
 	queue []*job     // who waits to be run

@@ -188,7 +188,8 @@ func (t tx) whyNotAppended(ctx context.Context, b Batch) error {
 	return err
 }
 
-// completeTurn stores the outcome of a turn. A reply becomes the session's response.
+// completeTurn stores the outcome of a turn. A reply becomes the session's response, and what
+// was wrong with the session before is over, unless the reply tells of an error itself.
 // Of a turn that was given up before, only that the harness took it in counts.
 func (t tx) completeTurn(ctx context.Context, sessionID string, end TurnEnd, now int64) error {
 	var reason *string
@@ -209,7 +210,10 @@ func (t tx) completeTurn(ctx context.Context, sessionID string, end TurnEnd, now
 		_, err = t.exec(ctx, `UPDATE sessions SET last_seen_at = ?2, primed = max(primed, ?3) WHERE id = ?1`, sessionID, now, end.Primed)
 		return err
 	}
-	if _, err = t.exec(ctx, `UPDATE sessions SET last_seen_at = ?2, primed = 1, failure_reason = NULL WHERE id = ?1`, sessionID, now); err != nil {
+	_, err = t.exec(ctx, `UPDATE sessions SET last_seen_at = ?2, primed = 1, failure_reason = CASE
+			WHEN failure_reason IS NOT NULL AND json_extract(?3, '$.info.error') IS NOT NULL THEN failure_reason END
+		WHERE id = ?1`, sessionID, now, textOrNull(end.Reply))
+	if err != nil {
 		return err
 	}
 	if end.Reply == nil {

@@ -115,6 +115,7 @@ func callAll(t *testing.T, s *db.Store) map[string]bool {
 	call("SearchMemories", db.MemoryQuery{AgentID: agent.ID, Text: "x", Limit: 1})
 	call("PreloadMemories", agent.ID, 1, 1)
 	callSessions(call, agent.ID, session)
+	callUsage(call, agent.ID, session.ID)
 	call("DeleteMemory", agent.ID, memory.ID)
 	call("DeleteSkill", skill.ID)
 	call("DeleteAgent", agent.ID)
@@ -149,6 +150,21 @@ func callSessions(call func(name string, args ...any), agentID string, s db.Sess
 	call("MarkUnreachable", s.ID, s.Generation, "reason", nil)
 	call("SaveThread", s.ID, []db.Message{{ID: "m", Body: []byte(`{}`)}}, []string{"n"})
 	call("EndSession", s.ID)
+}
+
+func callUsage(call func(name string, args ...any), agentID, sessionID string) {
+	call("AddUsage", sessionID, db.Usage{})
+	call("SessionSpent", sessionID)
+	call("SpentOf", []string{sessionID})
+	call("AgentSpent", agentID)
+	call("AgentsSpent", []string{agentID})
+	call("AppendEgress", make([]db.Egress, 1)) // of no session
+	call("AppendEgress", egress(sessionID, db.KeptEgress+1))
+	call("Egress", sessionID, 1, 0)
+	call("EgressDropped", sessionID)
+	call("InterceptionsDropped", sessionID)
+	call("AppendInterceptions", interceptions(sessionID, db.KeptInterceptions+1))
+	call("Interceptions", sessionID, 1, 0)
 }
 
 func callSandboxes(call func(name string, args ...any), agentID string, s db.Session) {

@@ -56,6 +56,15 @@ func (s *Sealer) seal(text string, nonce []byte) string {
 	return sealPrefix + base64.StdEncoding.EncodeToString(out)
 }
 
+// OpenSealed decrypts what Seal made, and nothing else: text from outside. The error is
+// ErrUnsealed.
+func (s *Sealer) OpenSealed(sealed string) (string, error) {
+	if !strings.HasPrefix(sealed, sealPrefix) {
+		return "", ErrUnsealed
+	}
+	return s.Open(sealed)
+}
+
 // Open decrypts what Seal made. Text without the prefix is a value from before
 // encryption and is returned as it is. The error is ErrUnsealed.
 func (s *Sealer) Open(sealed string) (string, error) {

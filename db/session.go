@@ -47,6 +47,8 @@ type Session struct {
 	SkillIDs         []string
 	EnvNames         []string // names of per-session env_vars; their values are never stored
 	EnvPlain         []string
+	EnvHosts         map[string][]string // hosts that those of EnvNames are bound to
+	Budget           *Budget             // of its own; nil: none
 	Warnings         []string
 	LastEvent        int64 // seq of the newest event, 0: none
 	CreatedAt        time.Time
@@ -63,6 +65,8 @@ type NewSession struct {
 	SkillIDs []string
 	EnvNames []string
 	EnvPlain []string
+	EnvHosts map[string][]string // hosts that those of EnvNames are bound to
+	Budget   *Budget             // nil: none
 	Warnings []string
 	Deadline time.Time // when it fails unless it makes progress
 	First    *NewTurn  // queued at once, with the session's own created_at; nil: none
@@ -140,10 +144,11 @@ func (t tx) insertSession(ctx context.Context, id string, in NewSession, warm *S
 	}
 	return t.mustChange(ctx, ErrNotFound, `INSERT INTO sessions
 		(id, agent_id, model, title, title_preview, status, generation, revivable, container_id, journal, primed,
-		skill_ids, env_names, env_plain, warnings, last_event, created_at, creating_since, deadline_at)
-		SELECT ?1, id, model, ?3, nullif(?4, ''), 'creating', 1, 0, ?5, 0, 0, ?6, ?7, ?8, ?9, 0, ?10, ?10, ?11 FROM agents WHERE id = ?2`,
+		skill_ids, env_names, env_plain, warnings, last_event, created_at, creating_since, deadline_at, budget, env_hosts)
+		SELECT ?1, id, model, ?3, nullif(?4, ''), 'creating', 1, 0, ?5, 0, 0, ?6, ?7, ?8, ?9, 0, ?10, ?10, ?11, ?12, ?13 FROM agents WHERE id = ?2`,
 		id, in.AgentID, in.Title, preview, container,
-		jsonList(in.SkillIDs), jsonList(in.EnvNames), jsonList(in.EnvPlain), jsonList(in.Warnings), now, millis(in.Deadline))
+		jsonList(in.SkillIDs), jsonList(in.EnvNames), jsonList(in.EnvPlain), jsonList(in.Warnings), now, millis(in.Deadline),
+		in.Budget.column(), jsonMap(in.EnvHosts))
 }
 
 func (t tx) session(ctx context.Context, id string) (Session, error) {
@@ -162,22 +167,22 @@ func selectSession(response string) string {
 	return `SELECT s.id, s.agent_id, a.harness_id, s.model, s.title, s.title_preview, s.status, s.generation, s.revivable,
 	s.phase, s.phase_detail, s.timings, s.container_id, s.guest_id, s.journal, s.harness_session_id, s.primed, s.progress_token,
 	` + response + `, s.failure_reason, s.skill_ids, s.env_names, s.env_plain, s.warnings, s.last_event,
-	s.created_at, s.creating_since, s.deadline_at, s.last_seen_at, s.stopped_at
+	s.created_at, s.creating_since, s.deadline_at, s.last_seen_at, s.stopped_at, s.budget, s.env_hosts
 	FROM sessions s JOIN agents a ON a.id = s.agent_id`
 }
 
 func scanSession(r scanner) (Session, error) {
 	var (
-		s                              Session
-		timings, response              sql.NullString
-		skills, names, plain, warnings string
-		created, creating              int64
-		deadline, lastSeen, stopped    sql.NullInt64
+		s                                     Session
+		timings, response, budget             sql.NullString
+		skills, names, plain, hosts, warnings string
+		created, creating                     int64
+		deadline, lastSeen, stopped           sql.NullInt64
 	)
 	err := r.Scan(&s.ID, &s.AgentID, &s.HarnessID, &s.Model, &s.Title, &s.TitlePreview, &s.Status, &s.Generation, &s.Revivable,
 		&s.Phase, &s.PhaseDetail, &timings, &s.ContainerID, &s.GuestID, &s.Journal, &s.HarnessSessionID, &s.Primed, &s.ProgressToken,
 		&response, &s.FailureReason, &skills, &names, &plain, &warnings, &s.LastEvent,
-		&created, &creating, &deadline, &lastSeen, &stopped)
+		&created, &creating, &deadline, &lastSeen, &stopped, &budget, &hosts)
 	if err != nil {
 		return Session{}, err
 	}
@@ -186,7 +191,8 @@ func scanSession(r scanner) (Session, error) {
 	s.DeadlineAt, s.LastSeenAt, s.StoppedAt = nullMoment(deadline), nullMoment(lastSeen), nullMoment(stopped)
 	err = errors.Join(
 		json.Unmarshal([]byte(skills), &s.SkillIDs), json.Unmarshal([]byte(names), &s.EnvNames),
-		json.Unmarshal([]byte(plain), &s.EnvPlain), json.Unmarshal([]byte(warnings), &s.Warnings))
+		json.Unmarshal([]byte(plain), &s.EnvPlain), json.Unmarshal([]byte(warnings), &s.Warnings),
+		fromNullJSON(budget, &s.Budget), fromJSON(hosts, &s.EnvHosts))
 	if err != nil {
 		return Session{}, fmt.Errorf("session %s: %w", s.ID, err)
 	}
@@ -235,6 +241,15 @@ func listOrNull(list []string) *string {
 		return nil
 	}
 	text := jsonList(list)
+	return &text
+}
+
+// mapOrNull is jsonMap, but NULL for nil.
+func mapOrNull[V any](m map[string]V) *string {
+	if m == nil {
+		return nil
+	}
+	text := jsonMap(m)
 	return &text
 }
 

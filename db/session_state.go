@@ -120,10 +120,11 @@ func (s *Store) MarkUnreachable(ctx context.Context, id string, generation int64
 
 // A Claim says what a new bring-up of a session begins from.
 type Claim struct {
-	From     []string  // states it may be in
-	Lost     bool      // it must be revivable, and stays so, with its sandbox, until that is replaced
-	EnvNames []string  // of per-session variables; nil: they stay
-	Deadline time.Time // when the bring-up fails unless it makes progress
+	From     []string            // states it may be in
+	Lost     bool                // it must be revivable, and stays so, with its sandbox, until that is replaced
+	EnvNames []string            // of per-session variables; nil: they stay
+	EnvHosts map[string][]string // hosts that those are bound to; nil: they stay
+	Deadline time.Time           // when the bring-up fails unless it makes progress
 }
 
 // ClaimSession brings a session back to creating, in a new generation, and returns it. A
@@ -135,10 +136,10 @@ func (s *Store) ClaimSession(ctx context.Context, id string, c Claim) (claimed S
 		err := t.mustChange(ctx, ErrStale, `UPDATE sessions SET status = 'creating', generation = generation + 1, revivable = ?3,
 			phase = NULL, phase_detail = NULL, timings = NULL, container_id = CASE ?3 WHEN 1 THEN container_id END, guest_id = NULL, journal = 0,
 			harness_session_id = NULL, primed = 0, progress_token = NULL, failure_reason = NULL,
-			env_names = coalesce(?6, env_names),
+			env_names = coalesce(?6, env_names), env_hosts = coalesce(?7, env_hosts),
 			creating_since = ?4, deadline_at = ?5, last_seen_at = ?4, stopped_at = NULL
 			WHERE id = ?1 AND status IN (SELECT value FROM json_each(?2)) AND (?3 = 0 OR revivable = 1)`,
-			id, jsonList(c.From), c.Lost, now, millis(c.Deadline), listOrNull(c.EnvNames))
+			id, jsonList(c.From), c.Lost, now, millis(c.Deadline), listOrNull(c.EnvNames), mapOrNull(c.EnvHosts))
 		if errors.Is(err, ErrStale) {
 			return t.staleOrGone(ctx, id)
 		} else if err != nil {

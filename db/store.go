@@ -40,6 +40,7 @@ type Store struct {
 	w      *writer
 	r      *reader
 	agents agentCache
+	spent  spentCache
 }
 
 // Open opens or makes the database of cfg and brings it to the current schema. The

@@ -186,6 +186,14 @@ func TestUpgradeKeepsTheRest(t *testing.T) {
 	if id, err := s.Installation(t.Context()); err != nil || id != "i" {
 		t.Errorf("installation = %s, %v", id, err)
 	}
+	if a := readAgent(t, s, "a"); a.Budget != nil || a.DefaultDeny != nil {
+		t.Errorf("agent = %+v", a)
+	}
+	appendEgress(t, s, egress("ready", 1))
+	addUsage(t, s, "ready", db.Usage{Calls: 1})
+	if spent, err := s.AgentSpent(t.Context(), "a"); err != nil || spent.Turns != 6 || spent.Calls != 1 {
+		t.Errorf("spent = %+v, %v", spent, err)
+	}
 	_, total, err := s.Memories(t.Context(), db.MemoryQuery{AgentID: "a", Limit: 1})
 	versions, verr := s.SkillVersions(t.Context(), "k", 9)
 	if err != nil || verr != nil || total != 1 || len(versions) != 1 {
