@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -108,24 +107,59 @@ var errBusy = &apiError{
 	Message: "this sandbox has too many large requests under way: wait for one to end",
 }
 
-// models are the names that the body asks for: every top-level member called model, in
-// any case, as a reader might take any of several. The body must be JSON or empty, or
-// what it asks for could not be told.
-func (b *body) models() ([]string, error) {
+// asked is what a body asks for, as far as that is looked at.
+type asked struct {
+	models     names
+	background truth
+	others     truth // models that may take the place of the one that is named
+	streams    int   // how often it says whether to stream
+}
+
+// asks reads what the body asks for: of every top-level member called model, in any
+// case, as a reader might take any of several. The body must be JSON or empty, or what
+// it asks for could not be told.
+func (b *body) asks() (asked, error) {
 	if len(b.data) == 0 {
-		return nil, nil
+		return asked{}, nil
 	}
 	var top struct {
-		Model names `json:"model"`
+		Model      names `json:"model"`
+		Background truth `json:"background"`
+		Stream     times `json:"stream"`
+
+		Models           truth `json:"models"`
+		Fallbacks        truth `json:"fallbacks"`
+		ContextFallbacks truth `json:"context_window_fallbacks"`
+		PolicyFallbacks  truth `json:"content_policy_fallbacks"`
 	}
 	if err := json.Unmarshal(b.data, &top); err != nil {
-		return nil, &apiError{
+		return asked{}, &apiError{
 			Status: http.StatusBadRequest, Type: "invalid_request_error", Code: "invalid_json",
 			Message: "the request body is no JSON object: " + err.Error(),
 		}
 	}
-	return top.Model, nil
+	return asked{
+		models: top.Model, background: top.Background, streams: int(top.Stream),
+		others: top.Models || top.Fallbacks || top.ContextFallbacks || top.PolicyFallbacks,
+	}, nil
 }
+
+// truth is whether a member, wherever it comes, is anything but false, null or empty.
+type truth bool
+
+func (t *truth) UnmarshalJSON(data []byte) error {
+	switch strings.Join(strings.Fields(string(data[:min(len(data), 64)])), "") {
+	case "false", "null", "[]", "{}", `""`:
+	default:
+		*t = true
+	}
+	return nil
+}
+
+// times is how often a member comes, in any case.
+type times int
+
+func (n *times) UnmarshalJSON([]byte) error { *n++; return nil }
 
 // names collects the strings that one member, however often it comes, holds.
 type names []string
@@ -138,13 +172,14 @@ func (n *names) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// into returns a request like r with the body that was read from it.
-func (b *body) into(r *http.Request) *http.Request {
+// into returns a request like r with the body that was read from it, changed by change.
+func (b *body) into(r *http.Request, change *splice) *http.Request {
 	out := r.WithContext(r.Context())
-	out.ContentLength, out.TransferEncoding = int64(len(b.data)), nil
+	out.ContentLength, out.TransferEncoding = int64(len(b.data)+change.growth()), nil
+	open := func() io.ReadCloser { return io.NopCloser(change.reader(b.data)) }
 	// Repeated on a new connection if an idle one turns out to be dead.
-	out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.data)), nil }
-	out.Body = io.NopCloser(bytes.NewReader(b.data))
+	out.GetBody = func() (io.ReadCloser, error) { return open(), nil }
+	out.Body = open()
 	return out
 }
 

@@ -23,6 +23,8 @@ var errUnconfigured = &apiError{
 		"or use a model that needs none, such as scripted/echo",
 }
 
+const codeBudget = "budget_exceeded"
+
 func forbidden(method, path string) *apiError {
 	return &apiError{
 		Status: http.StatusForbidden, Type: "permission_error", Code: "path_not_allowed",
@@ -69,6 +71,9 @@ func classify(err error) apiError {
 	if e, ok := errors.AsType[*scripted.Error](err); ok {
 		return apiError(*e)
 	}
+	if no, ok := errors.AsType[*RefusalError](err); ok {
+		return apiError{Status: http.StatusPaymentRequired, Type: "insufficient_quota", Code: codeBudget, Message: no.Message}
+	}
 	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return apiError{
 			Status: http.StatusRequestEntityTooLarge, Type: "invalid_request_error", Code: "request_too_large",
@@ -87,7 +92,7 @@ func (f *apiError) announce(h http.Header) {
 	case f.RetryAfter > 0:
 		h.Set("Retry-After", strconv.FormatInt(int64((f.RetryAfter+time.Second-1)/time.Second), 10))
 		h.Set("Retry-After-Ms", strconv.FormatInt(f.RetryAfter.Milliseconds(), 10))
-	case f.Code == errUnconfigured.Code:
+	case f.Code == errUnconfigured.Code, f.Code == codeBudget: // trying again does not help
 		h.Set("X-Should-Retry", "false")
 	}
 }
@@ -126,6 +131,8 @@ func (f *apiError) body(uri string) any {
 
 func anthropicType(status int) string {
 	switch status {
+	case http.StatusPaymentRequired:
+		return "billing_error"
 	case http.StatusForbidden:
 		return "permission_error"
 	case http.StatusNotFound:

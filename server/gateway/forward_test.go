@@ -113,7 +113,8 @@ func TestBrokenStreamBreaksOff(t *testing.T) {
 	}
 }
 
-func TestZippedAnswerIsUntouched(t *testing.T) {
+// An answer is unpacked to look for the key in it.
+func TestZippedAnswerIsUnpacked(t *testing.T) {
 	var zipped bytes.Buffer
 	z := gzip.NewWriter(&zipped)
 	_, _ = io.WriteString(z, `{"ok":true}`)
@@ -128,7 +129,7 @@ func TestZippedAnswerIsUntouched(t *testing.T) {
 	})
 	at, _ := serve(t, up.URL)
 	a := send(t, http.MethodPost, at+"/v1/chat/completions", ask, "Accept-Encoding", "gzip, deflate, br, zstd")
-	if a.body != zipped.String() || a.header.Get("Content-Encoding") != "gzip" {
+	if a.body != `{"ok":true}` || a.header.Get("Content-Encoding") != "" {
 		t.Errorf("answer = %q, %v", a.body, a.header)
 	}
 	send(t, http.MethodPost, at+"/v1/chat/completions", ask, "Accept-Encoding", "br").want(t, 200, "plain")
@@ -171,4 +172,14 @@ func TestModelList(t *testing.T) {
 	send(t, http.MethodGet, at+"/v1/models/scripted/echo", "").want(t, 200, `{"id":"scripted/echo"`)
 	send(t, http.MethodGet, at+"/v1/models/scripted/nope", "").want(t, 404, `"model_not_found"`)
 	send(t, http.MethodGet, at+"/v1/models/gpt-x", "").want(t, 503)
+}
+
+// A body that was judged as JSON is sent as JSON.
+func TestBodiesAreJSON(t *testing.T) {
+	up := newUpstream(t, nil)
+	at, _ := serve(t, up.URL)
+	send(t, http.MethodPost, at+"/v1/chat/completions", `{"model":"gpt-x","user":"&model=dear&"}`, "Content-Type", "application/x-www-form-urlencoded").want(t, 200)
+	if got := up.only(t).header.Get("Content-Type"); got != "application/json" {
+		t.Errorf("Content-Type = %q", got)
+	}
 }

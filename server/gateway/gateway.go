@@ -7,19 +7,22 @@
 package gateway
 
 import (
+	"crypto/x509"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 
-	"lap/sandbox/pipe"
 	"lap/server/gateway/scripted"
 )
 
 // Config is what a Gateway needs.
 type Config struct {
-	BaseURL string // of the model gateway, with or without /v1 or a trailing slash; "" if there is none
-	APIKey  string // its key, which never reaches a sandbox; "" sends none
-	Scripts string // folder of the scripted models' files <name>.yaml; it need not exist
+	BaseURL string         // of the model gateway, with or without /v1 or a trailing slash; "" if there is none
+	Roots   *x509.CertPool // that its certificate is checked against; nil: the system's
+	APIKey  string         // its key, which never reaches a sandbox; "" sends none
+	Scripts string         // folder of the scripted models' files <name>.yaml; it need not exist
+	Meter   Meter          // nil: calls are not counted
 	Log     *slog.Logger
 }
 
@@ -29,13 +32,14 @@ type Gateway struct {
 	upstream *upstream // nil: none is configured
 	models   *scripted.Models
 	memory   memory
+	meter    Meter // nil: none
 	log      *slog.Logger
 }
 
 // New makes a Gateway. It fails when BaseURL is no absolute http or https URL, and does
 // not reach out to it.
 func New(cfg Config) (*Gateway, error) {
-	g := &Gateway{models: scripted.New(cfg.Scripts, cfg.Log), log: cfg.Log}
+	g := &Gateway{models: scripted.New(cfg.Scripts, cfg.Log), meter: cfg.Meter, log: cfg.Log}
 	if cfg.BaseURL == "" {
 		return g, nil
 	}
@@ -60,24 +64,24 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	if t.upload && isMultipart(r) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		return g.forward(w, r, t)
+		return g.forward(w, r, t, nil, asked{})
 	}
 	body, err := g.memory.read(w, r)
 	if err != nil {
 		return err
 	}
 	defer body.release()
-	names, err := body.models()
+	asked, err := body.asks()
 	if err != nil {
 		return err
 	}
-	if name, ok := scriptedName(append(names, t.models...)); ok {
-		return g.play(w, r, t, name, body.data)
+	if name, ok := scriptedName(slices.Concat(asked.models, t.models)); ok {
+		return g.play(w, r, t, name, body)
 	}
 	if g.upstream == nil && r.Method == http.MethodGet && t.path == "models" {
 		return g.list(w)
 	}
-	return g.forward(w, body.into(r), t)
+	return g.forward(w, r, t, body, asked)
 }
 
 // scriptedName returns the last of the names that is a scripted model's. One is enough:
@@ -93,7 +97,7 @@ func scriptedName(names []string) (string, bool) {
 }
 
 // play answers a call for a scripted model.
-func (g *Gateway) play(w http.ResponseWriter, r *http.Request, t target, name string, body []byte) error {
+func (g *Gateway) play(w http.ResponseWriter, r *http.Request, t target, name string, b *body) error {
 	switch {
 	case r.Method == http.MethodGet && strings.Contains(t.path, "models/"):
 		return g.describe(w, name)
@@ -103,23 +107,45 @@ func (g *Gateway) play(w http.ResponseWriter, r *http.Request, t target, name st
 			Message: "scripted models answer POST /v1/chat/completions only, not " + t.String(),
 		}
 	}
-	owner, cost := pipe.Owner(r.Context()), scriptedCost*min(len(body), scripted.MaxText)
-	if !g.memory.take(owner, cost) {
+	c, err := g.admit(r, target{form: t.form}, b, asked{models: names{name}})
+	if err != nil {
+		return err
+	}
+	defer c.drop()
+	cost := scriptedCost * min(len(b.data), scripted.MaxText)
+	if !g.memory.take(c.sandbox, cost) {
 		return errBusy
 	}
-	defer g.memory.take(owner, -cost)
-	return g.models.ChatCompletion(r.Context(), w, name, body, scripted.Caller{
-		Sandbox: owner, Session: r.Header.Get("X-Session-Id"),
+	defer g.memory.take(c.sandbox, -cost)
+	return g.models.ChatCompletion(r.Context(), w, name, b.data, scripted.Caller{
+		Sandbox: c.sandbox, Session: r.Header.Get("X-Session-Id"), Used: func(u scripted.Usage) { c.count(playedUsage(u)) },
 	})
 }
 
-func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, t target) error {
+func playedUsage(u scripted.Usage) Usage {
+	return Usage{
+		Calls: 1, InputTokens: int64(u.Prompt), OutputTokens: int64(u.Completion),
+		CacheReadTokens: int64(min(u.Cached, u.Prompt)),
+	}
+}
+
+// forward sends a call to the model gateway. b is nil when its body is streamed through.
+func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, t target, b *body, a asked) error {
 	if g.upstream == nil {
 		return errUnconfigured
 	}
-	err := g.upstream.forward(w, r, t)
-	if err != nil && r.Context().Err() == nil {
-		g.log.WarnContext(r.Context(), "model gateway failed", "session", pipe.Owner(r.Context()), "path", t.String(), "err", g.upstream.redact(err.Error()))
+	c, err := g.admit(r, t, b, a)
+	if err != nil {
+		return err
+	}
+	defer c.drop()
+	err = g.upstream.forward(w, r, c)
+	switch {
+	case err == nil:
+	case r.Context().Err() != nil:
+		c.count(c.abandoned())
+	default:
+		g.log.WarnContext(r.Context(), "model gateway failed", "session", c.sandbox, "path", t.String(), "err", g.upstream.redact(err.Error()))
 	}
 	return err
 }

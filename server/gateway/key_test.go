@@ -127,6 +127,22 @@ func TestKeyIsNeverShown(t *testing.T) {
 			w.WriteHeader(http.StatusInternalServerError)
 			_, _ = io.WriteString(w, strings.Repeat(echoes, 20000))
 		}, 500, "longer than 1024 KiB"},
+		{"answer", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, echoes) }, 200, "bad key ***"},
+		{"zipped answer", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			_, _ = w.Write(zipped.Bytes())
+		}, 200, "bad key ***"},
+		{"answer in another encoding", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "x-rot13")
+			_, _ = io.WriteString(w, echoes)
+		}, 502, "cannot be passed on"},
+		{"stream", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			for _, c := range "data: " + echoes + "\n\n" {
+				_, _ = io.WriteString(w, string(c))
+				_ = http.NewResponseController(w).Flush()
+			}
+		}, 200, "***"},
 		{"header", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Your-Key", echoes) }, 200, ""},
 		{"hints before", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Link", realKey)

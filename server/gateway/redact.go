@@ -64,6 +64,12 @@ func (u *upstream) clean(res *http.Response) error {
 	if res.StatusCode >= http.StatusBadRequest {
 		return u.scrub(res)
 	}
+	if u.echoes == nil {
+		return nil
+	}
+	if err := u.echoes.Response(res); err != nil {
+		return badGateway("model_gateway_confused", "the answer of the model gateway cannot be passed on: %v", err)
+	}
 	return nil
 }
 
@@ -83,12 +89,16 @@ func (u *upstream) scrub(res *http.Response) error {
 	if err != nil {
 		return err
 	}
-	text = u.secrets.Replace(text)
-	_ = res.Body.Close() // it has been read
+	setBody(res, u.secrets.Replace(text))
+	return nil
+}
+
+// setBody puts a text in place of a body that has been read.
+func setBody(res *http.Response, text string) {
+	_ = res.Body.Close()
 	res.Body, res.ContentLength = io.NopCloser(strings.NewReader(text)), int64(len(text))
 	res.Header.Del("Content-Encoding")
 	res.Header.Set("Content-Length", strconv.Itoa(len(text)))
-	return nil
 }
 
 // readError reads the body of an error. It fails if that is too long to be one, or not

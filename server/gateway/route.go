@@ -14,40 +14,50 @@ import (
 // ask models something, or speak of what a caller itself made. Whatever else a gateway
 // can do (keys, users, budgets, configuration, others' files and batches) is not for a
 // sandbox: the real key may be an administrator's.
-var routes = []struct{ method, path string }{
-	{http.MethodPost, "chat/completions"},
-	{http.MethodPost, "completions"},
-	{http.MethodPost, "messages"},
-	{http.MethodPost, "messages/count_tokens"},
-	{http.MethodPost, "responses"},
-	{http.MethodPost, "responses/compact"},
-	{http.MethodPost, "responses/input_tokens"},
-	{http.MethodPost, "responses/*/cancel"},
-	{http.MethodGet, "responses/*/input_items"},
-	{http.MethodGet, "responses/*"},
-	{http.MethodDelete, "responses/*"},
-	{http.MethodPost, "embeddings"},
-	{http.MethodPost, "moderations"},
-	{http.MethodPost, "rerank"},
-	{http.MethodPost, "images/generations"},
-	{http.MethodPost, "images/edits"},
-	{http.MethodPost, "images/variations"},
-	{http.MethodPost, "audio/speech"},
-	{http.MethodPost, "audio/transcriptions"},
-	{http.MethodPost, "audio/translations"},
-	{http.MethodGet, "model/info"},
-	{http.MethodGet, "models"},
-	{http.MethodGet, "models/*"},
-	{http.MethodGet, "models/*/*"},
-	{http.MethodGet, "models/*/*/*"},
-	{http.MethodPost, "models/*:*"},
-	{http.MethodPost, "models/*/*:*"},
-	{http.MethodGet, "v1beta/models"},
-	{http.MethodGet, "v1beta/models/*"},
-	{http.MethodGet, "v1beta/models/*/*"},
-	{http.MethodPost, "v1beta/models/*:*"},
-	{http.MethodPost, "v1beta/models/*/*:*"},
+var routes = []struct {
+	method, path string
+	form         form
+}{
+	{http.MethodPost, "chat/completions", formOpenAI},
+	{http.MethodPost, "completions", formOpenAI},
+	{http.MethodPost, "messages", formAnthropic},
+	{http.MethodPost, "messages/count_tokens", free},
+	{http.MethodPost, "responses", formOpenAI},
+	{http.MethodPost, "responses/compact", formOpenAI},
+	{http.MethodPost, "responses/input_tokens", free},
+	{http.MethodPost, "responses/*/cancel", free},
+	{http.MethodGet, "responses/*/input_items", free},
+	{http.MethodGet, "responses/*", free},
+	{http.MethodDelete, "responses/*", free},
+	{http.MethodPost, "embeddings", formOpenAI},
+	{http.MethodPost, "moderations", formOpenAI},
+	{http.MethodPost, "rerank", formOpenAI},
+	{http.MethodPost, "images/generations", formOpenAI},
+	{http.MethodPost, "images/edits", formOpenAI},
+	{http.MethodPost, "images/variations", formOpenAI},
+	{http.MethodPost, "audio/speech", formOpenAI},
+	{http.MethodPost, "audio/transcriptions", formOpenAI},
+	{http.MethodPost, "audio/translations", formOpenAI},
+	{http.MethodGet, "model/info", free},
+	{http.MethodGet, "models", free},
+	{http.MethodGet, "models/*", free},
+	{http.MethodGet, "models/*/*", free},
+	{http.MethodGet, "models/*/*/*", free},
+	{http.MethodPost, "models/*:*", formGemini},
+	{http.MethodPost, "models/*/*:*", formGemini},
+	{http.MethodGet, "v1beta/models", free},
+	{http.MethodGet, "v1beta/models/*", free},
+	{http.MethodGet, "v1beta/models/*/*", free},
+	{http.MethodPost, "v1beta/models/*:*", formGemini},
+	{http.MethodPost, "v1beta/models/*/*:*", formGemini},
 }
+
+// verbs are what a model of Gemini's can be asked for here. Others begin work that goes on
+// after the answer, and tell nothing of what it uses.
+var verbs = []string{"generateContent", "streamGenerateContent", "embedContent", "batchEmbedContents", "countTokens", "computeTokens"}
+
+// freeVerbs run no model.
+var freeVerbs = []string{"countTokens", "computeTokens"}
 
 // uploads take multipart forms, which are streamed through unread.
 var uploads = []string{"audio/transcriptions", "audio/translations", "images/edits", "images/variations"}
@@ -61,6 +71,7 @@ type target struct {
 	path    string   // without /v1
 	query   string   // without keys
 	keyed   bool     // the query had a key
+	form    form     // free: it runs no model
 	upload  bool     // the body may be a multipart form
 	gemini  bool     // the path starts with v1beta
 	models  []string // that path and query name
@@ -78,8 +89,11 @@ func route(r *http.Request) (target, error) {
 	t := target{path: strings.TrimPrefix(asked[1:], "v1/"), asAsked: asked}
 	var allowed []string
 	for _, row := range routes {
-		if fits, _ := path.Match(row.path, t.path); fits { // the patterns are well formed
+		if fits, _ := path.Match(row.path, t.path); fits && !strings.HasSuffix(row.path, ":*") || fits && slices.Contains(verbs, verbOf(t.path)) { // the patterns are well formed
 			allowed = append(allowed, row.method)
+			if row.method == r.Method {
+				t.form = row.form
+			}
 		}
 	}
 	switch {
@@ -95,11 +109,19 @@ func route(r *http.Request) (target, error) {
 	t.gemini = strings.HasPrefix(t.path, "v1beta/")
 	t.readQuery(query)
 	if _, name, ok := strings.Cut(t.path, "models/"); ok {
-		name, _, _ = strings.Cut(name, ":")
+		if colon := strings.LastIndexByte(name, ':'); colon >= 0 {
+			if slices.Contains(freeVerbs, verbOf(t.path)) {
+				t.form = free
+			}
+			name = name[:colon]
+		}
 		t.models = append(t.models, name)
 	}
 	return t, nil
 }
+
+// verbOf is what stands after the last colon of a path.
+func verbOf(path string) string { return path[strings.LastIndexByte(path, ':')+1:] }
 
 func isPlain(p string) bool {
 	if !plainPath.MatchString(p) {

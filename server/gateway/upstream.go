@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"log"
 	"log/slog"
@@ -11,6 +13,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"lap/sandbox/vault/swap"
 )
 
 const (
@@ -27,7 +31,8 @@ type upstream struct {
 	version   string // "/v1", or "" where base has a version already
 	key       string
 	secrets   *strings.Replacer
-	transport *http.Transport
+	echoes    *swap.Keys // takes the key out of answers that are no errors; nil without one
+	transport http.RoundTripper
 	errors    *log.Logger
 }
 
@@ -38,11 +43,14 @@ func newUpstream(cfg Config) (*upstream, error) {
 		return nil, errors.New("LITELLM_API_BASE is no absolute http or https URL: set it to one such as http://127.0.0.1:4000 or https://litellm.example.com/v1")
 	}
 	u := &upstream{
-		base: base, user: base.User, key: strings.TrimSpace(cfg.APIKey), transport: newTransport(),
+		base: base, user: base.User, key: strings.TrimSpace(cfg.APIKey), transport: newTransport(cfg.Roots),
 		errors: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 	}
 	u.split()
 	u.secrets = secrets(u.key, base.User)
+	if u.key != "" {
+		u.echoes = swap.New([]swap.Credential{{Name: "LITELLM_API_KEY", Stub: hidden, Value: u.key}}, nil, nil, swap.BodiesOAuth)
+	}
 	return u, nil
 }
 
@@ -70,10 +78,11 @@ func (u *upstream) url(t target) *url.URL {
 	return &to
 }
 
-func newTransport() *http.Transport {
+func newTransport(roots *x509.CertPool) *http.Transport {
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:       &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:   dialTimeout,
 		ResponseHeaderTimeout: answerTimeout,
 		ExpectContinueTimeout: time.Second,
@@ -86,17 +95,36 @@ func newTransport() *http.Transport {
 
 // forward sends a call on and streams the answer back. It returns an error only when
 // it has written nothing; later ones break the connection off.
-func (u *upstream) forward(w http.ResponseWriter, r *http.Request, t target) (err error) {
+func (u *upstream) forward(w http.ResponseWriter, r *http.Request, c *call) (err error) {
+	_ = http.NewResponseController(w).EnableFullDuplex() // an answer may come before the whole request is there; HTTP/2 has no other way
+	c.addUsage()
 	out := r.WithContext(r.Context())
-	out.URL, out.Trailer = u.url(t), nil
-	place := keyHeader(r.Header, t)
+	if c.body != nil {
+		out = c.body.into(r, c.added)
+	}
+	out.URL, out.Trailer = u.url(c.target), nil
+	place := keyHeader(r.Header, c.target)
 	proxy := httputil.ReverseProxy{
-		Transport:      u,
-		FlushInterval:  -1,
-		ErrorLog:       u.errors,
-		Rewrite:        func(p *httputil.ProxyRequest) { u.rewrite(p, place) },
-		ModifyResponse: u.clean,
-		ErrorHandler:   func(_ http.ResponseWriter, _ *http.Request, cause error) { err = unreachable(cause) },
+		Transport:     &sender{upstream: u, call: c},
+		FlushInterval: -1,
+		ErrorLog:      u.errors,
+		Rewrite: func(p *httputil.ProxyRequest) {
+			u.rewrite(p, place)
+			if c.body != nil && len(c.body.data) > 0 { // it was read as JSON, and must not be read as anything else
+				p.Out.Header.Set("Content-Type", "application/json")
+			}
+			if c.meter != nil {
+				p.Out.Header.Del("Accept-Encoding") // the answer is to be read here
+			}
+		},
+		ModifyResponse: func(res *http.Response) error {
+			if err := u.clean(res); err != nil {
+				return err
+			}
+			c.watch(res)
+			return nil
+		},
+		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, cause error) { err = unreachable(cause) },
 	}
 	proxy.ServeHTTP(finalOnly{w}, out)
 	return err

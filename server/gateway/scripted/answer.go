@@ -14,7 +14,7 @@ type answer struct {
 	reasoning, text string
 	calls           []call
 	finish          string // as on the chat completions wire; "" follows from the rest
-	usage           *usage // nil: estimated
+	usage           *Usage // nil: estimated
 	delay, between  time.Duration
 	cut             *int // characters after which the answer breaks off
 	failure         *Error
@@ -24,7 +24,9 @@ type answer struct {
 // be anything.
 type call struct{ name, arguments string }
 
-type usage struct{ prompt, completion, cached, reasoning int }
+// A Usage is how many tokens an answer used. Cached ones are part of the prompt,
+// reasoning is of the completion.
+type Usage struct{ Prompt, Completion, Cached, Reasoning int }
 
 // reason is the finish_reason of the answer.
 func (a answer) reason() string {
@@ -44,7 +46,7 @@ func tokens(size int) int { return (size + bytesPerToken - 1) / bytesPerToken }
 
 // used is the usage that the script gives or, without, an estimate from the bytes of
 // the request's messages as sent, its images, and the answer's texts, names and arguments.
-func (a answer) used(req *request) usage {
+func (a answer) used(req *request) Usage {
 	if a.usage != nil {
 		return *a.usage
 	}
@@ -53,7 +55,7 @@ func (a answer) used(req *request) usage {
 		said += len(c.name) + len(c.arguments)
 	}
 	thought := tokens(len(a.reasoning))
-	return usage{prompt: tokens(req.promptSize) + imageTokens*req.images, completion: tokens(said) + thought, reasoning: thought}
+	return Usage{Prompt: tokens(req.promptSize) + imageTokens*req.images, Completion: tokens(said) + thought, Reasoning: thought}
 }
 
 // id is the same for the same request.

@@ -66,9 +66,9 @@ type wireUsage struct {
 	} `json:"completion_tokens_details"`
 }
 
-func (u usage) wire() wireUsage {
-	out := wireUsage{Prompt: u.prompt, Completion: u.completion, Total: u.prompt + u.completion}
-	out.PromptDetails.Cached, out.CompletionDetails.Reasoning = u.cached, u.reasoning
+func (u Usage) wire() wireUsage {
+	out := wireUsage{Prompt: u.Prompt, Completion: u.Completion, Total: u.Prompt + u.Completion}
+	out.PromptDetails.Cached, out.CompletionDetails.Reasoning = u.Cached, u.Reasoning
 	return out
 }
 

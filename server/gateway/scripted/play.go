@@ -160,7 +160,7 @@ func (t *turn) answer(req *request) answer {
 		a.calls = append(a.calls, call{name: c.Name, arguments: quoted.Replace(c.encoded)})
 	}
 	if u := t.Usage; u != nil {
-		a.usage = &usage{prompt: u.Prompt, completion: u.Completion, cached: u.Cached, reasoning: u.Reasoning}
+		a.usage = &Usage{Prompt: u.Prompt, Completion: u.Completion, Cached: u.Cached, Reasoning: u.Reasoning}
 	}
 	return a
 }

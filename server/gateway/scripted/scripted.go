@@ -34,8 +34,9 @@ func New(dir string, log *slog.Logger) *Models {
 
 // A Caller is who asks. It keeps apart the failures that are counted for it.
 type Caller struct {
-	Sandbox string // whose pipe the request came up; may be ""
-	Session string // what the request says of itself; may be ""
+	Sandbox string      // whose pipe the request came up; may be ""
+	Session string      // what the request says of itself; may be ""
+	Used    func(Usage) // called with what an answer uses, before it is written; nil: nobody asks
 }
 
 // ChatCompletion answers a request body of POST /v1/chat/completions. model is the
@@ -57,6 +58,9 @@ func (m *Models) ChatCompletion(ctx context.Context, w http.ResponseWriter, mode
 	}
 	if a.failure != nil {
 		return a.failure
+	}
+	if from.Used != nil {
+		from.Used(a.used(req))
 	}
 	if req.stream {
 		newStream(w, req).play(ctx, a)
