@@ -21,15 +21,20 @@ type Agent struct {
 
 // NewAgent says what agent to create. Empty members are left to the server.
 type NewAgent struct {
-	Name         string            `json:"name,omitempty"`
-	Model        string            `json:"model,omitempty"`
-	Prompt       string            `json:"prompt,omitempty"`
-	HarnessID    string            `json:"harness_id,omitempty"`
-	HarnessImage string            `json:"harness_image,omitempty"`
-	RepoURL      string            `json:"repo_url,omitempty"`
-	Branch       string            `json:"branch,omitempty"`
-	EnvVars      map[string]string `json:"env_vars,omitempty"`
-	SkillIDs     []string          `json:"skill_ids,omitempty"`
+	Name         string   `json:"name,omitempty"`
+	Model        string   `json:"model,omitempty"`
+	Prompt       string   `json:"prompt,omitempty"`
+	HarnessID    string   `json:"harness_id,omitempty"`
+	HarnessImage string   `json:"harness_image,omitempty"`
+	RepoURL      string   `json:"repo_url,omitempty"`
+	Branch       string   `json:"branch,omitempty"`
+	SkillIDs     []string `json:"skill_ids,omitempty"`
+
+	EnvVars     map[string]string   `json:"env_vars,omitempty"`
+	EnvPlain    []string            `json:"env_plain,omitempty"`     // names in EnvVars that are no secret
+	EnvVarHosts map[string][]string `json:"env_var_hosts,omitempty"` // where a secret may go
+	AllowOut    []string            `json:"allow_out,omitempty"`
+	DenyOut     []string            `json:"deny_out,omitempty"`
 }
 
 // CreateAgent creates an agent.

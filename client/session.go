@@ -27,9 +27,12 @@ type Session struct {
 
 // NewSession says what session to create.
 type NewSession struct {
-	Title         string            `json:"title,omitempty"`
-	InitialPrompt string            `json:"initial_prompt,omitempty"`
-	EnvVars       map[string]string `json:"env_vars,omitempty"`
+	Title         string `json:"title,omitempty"`
+	InitialPrompt string `json:"initial_prompt,omitempty"`
+
+	EnvVars     map[string]string   `json:"env_vars,omitempty"`
+	EnvPlain    []string            `json:"env_plain,omitempty"`     // names in EnvVars that are no secret
+	EnvVarHosts map[string][]string `json:"env_var_hosts,omitempty"` // where a secret may go
 }
 
 // A Message is one message of a conversation.

@@ -78,7 +78,7 @@ func oursAlone(dir string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	known := []string{databaseFile, masterKeyFile, sealKeyFile, lockFile, scriptsDir, mirrorsDir, "config.json"}
+	known := []string{databaseFile, masterKeyFile, sealKeyFile, caCertFile, caKeyFile, lockFile, scriptsDir, mirrorsDir, "config.json"}
 	for _, e := range entries {
 		if !slices.ContainsFunc(known, func(name string) bool { return strings.HasPrefix(e.Name(), name) }) {
 			return false, nil

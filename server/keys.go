@@ -21,6 +21,8 @@ import (
 const (
 	databaseFile  = "lap.db"
 	masterKeyFile = "master.key"
+	caCertFile    = "ca.crt"
+	caKeyFile     = "ca.key"
 	sealKeyFile   = "secret.key"
 	lockFile      = "lock"
 	scriptsDir    = "scripts"
@@ -57,8 +59,8 @@ func loopback(listen string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// sealer encrypts with the given key, or the one kept in the data directory.
-func sealer(s Settings) (*db.Sealer, error) {
+// sealKey is the given encryption key, or the one kept in the data directory.
+func sealKey(s Settings) ([]byte, error) {
 	key := s.EncryptionKey
 	if key == nil {
 		path := filepath.Join(s.DataDir, sealKeyFile)
@@ -70,7 +72,7 @@ func sealer(s Settings) (*db.Sealer, error) {
 			return nil, fmt.Errorf("%s is damaged: restore it from a backup; without it stored env_vars are lost", path)
 		}
 	}
-	return db.NewSealer(key)
+	return key, nil
 }
 
 // tokenKey signs agent tokens. It is never the master key itself.

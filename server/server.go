@@ -17,6 +17,7 @@ import (
 	"lap/db"
 	"lap/sandbox/docker"
 	"lap/server/api"
+	"lap/server/budget"
 	"lap/server/gateway"
 	"lap/server/metrics"
 	"lap/server/mirror"
@@ -43,6 +44,9 @@ type Server struct {
 	endStreams  func() // lets requests go that would stay for ever
 	listener    net.Listener
 	key         string
+	sealKey     []byte
+	sealer      *db.Sealer
+	trust       trust
 }
 
 // New opens the data directory and listens, but serves nothing before Run. schema is
@@ -63,12 +67,17 @@ func New(ctx context.Context, s Settings, schema string, log *slog.Logger) (_ *S
 	if srv.key, err = masterKey(s); err != nil {
 		return nil, err
 	}
-	seal, err := sealer(s)
-	if err != nil {
+	if srv.sealKey, err = sealKey(s); err != nil {
+		return nil, err
+	}
+	if srv.sealer, err = db.NewSealer(srv.sealKey); err != nil {
+		return nil, err
+	}
+	if srv.trust, err = openTrust(s); err != nil {
 		return nil, err
 	}
 	srv.store, err = db.Open(ctx, db.Config{
-		Path: filepath.Join(s.DataDir, databaseFile), Schema: schema, Sealer: seal, Hook: srv.instruments.commits,
+		Path: filepath.Join(s.DataDir, databaseFile), Schema: schema, Sealer: srv.sealer, Hook: srv.instruments.commits,
 	})
 	if err != nil {
 		return nil, err
@@ -87,14 +96,15 @@ func New(ctx context.Context, s Settings, schema string, log *slog.Logger) (_ *S
 
 // wire makes the engine and the API, which know of each other.
 func (s *Server) wire(ctx context.Context) error {
-	models, err := gateway.New(gateway.Config{
-		BaseURL: s.settings.GatewayBase, APIKey: s.settings.GatewayKey,
-		Scripts: filepath.Join(s.settings.DataDir, scriptsDir), Log: s.log,
-	})
+	models, err := s.modelGateway()
 	if err != nil {
 		return err
 	}
 	tokens, err := tokenKey(s.settings, s.key)
+	if err != nil {
+		return err
+	}
+	stubs, err := stubKey(s.sealKey)
 	if err != nil {
 		return err
 	}
@@ -103,8 +113,9 @@ func (s *Server) wire(ctx context.Context) error {
 	var rest *api.API
 	s.engine = session.New(ctx, session.Config{
 		Store: s.store, Runtime: s.instruments.around(s.runtime), Limits: s.settings.Limits, Images: s.settings.Images,
-		Mirrors: s.mirrors,
-		Env:     s.settings.SandboxEnv, Repo: s.settings.Repo, BaseURL: s.settings.BaseURL, Pool: s.settings.Pool, Gateway: models,
+		Mirrors: s.mirrors, EnvPlain: s.settings.EnvPlain, StubKey: stubs, Sealer: s.sealer,
+		CA: s.trust.authority, Trust: s.trust.text, Roots: s.trust.roots, Egress: s.egress(),
+		Env: s.settings.SandboxEnv, Repo: s.settings.Repo, BaseURL: s.settings.BaseURL, Pool: s.settings.Pool, Gateway: models,
 		Platform:     func(agentID, sessionID string) http.Handler { return rest.SandboxHandler(agentID, sessionID) },
 		StartTimeout: s.settings.StartTimeout, TurnTimeout: s.settings.TurnTimeout,
 		IdleTimeout: s.settings.IdleTimeout, FreezeAfter: s.settings.FreezeAfter,
@@ -118,6 +129,20 @@ func (s *Server) wire(ctx context.Context) error {
 	})
 	s.handler, s.endStreams = rest.Handler(), rest.EndStreams
 	return nil
+}
+
+// modelGateway makes the gateway of sandboxes, whose calls count for their sessions.
+func (s *Server) modelGateway() (*gateway.Gateway, error) {
+	cfg := gateway.Config{
+		BaseURL: s.settings.GatewayBase, APIKey: s.settings.GatewayKey, Roots: s.trust.roots,
+		Scripts: filepath.Join(s.settings.DataDir, scriptsDir), Log: s.log,
+	}
+	prices, err := gateway.NewPrices(cfg, s.settings.ModelPrices)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Meter = budget.New(budget.Config{Store: s.store, Prices: prices, Log: s.log})
+	return gateway.New(cfg)
 }
 
 // Addr is the address the server listens on, with the real port.

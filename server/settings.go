@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,9 @@ import (
 
 	"lap/sandbox"
 	"lap/sandbox/docker"
+	"lap/sandbox/vault/rule"
+	"lap/sandbox/vault/swap"
+	"lap/server/gateway"
 	"lap/server/session"
 )
 
@@ -32,6 +36,7 @@ type Settings struct {
 	GatewayBase  string
 	GatewayKey   string
 	DefaultModel string
+	ModelPrices  gateway.PriceTable // of models whose price the gateway does not tell
 
 	Limits       sandbox.Limits
 	Images       map[string]string // harness id to image
@@ -42,6 +47,16 @@ type Settings struct {
 	IdleTimeout  time.Duration // 0: never
 	FreezeAfter  time.Duration // 0: never
 	Reconcile    time.Duration
+
+	EgressAllow   []rule.Entry              // reachable from every sandbox
+	EgressDeny    []rule.Entry              // from none
+	DefaultDeny   bool                      // what no list names is refused
+	Unbound       string                    // where credentials go that are bound to no host: bound or anywhere
+	SwapBodies    swap.Bodies               // in which request bodies stubs are replaced
+	Resolve       map[string]netip.AddrPort // what names resolve to for sandboxes, in place of DNS
+	EnvPlain      []string                  // names in SandboxEnv that are no secret
+	CACert, CAKey string                    // files of a certificate authority; empty: the one kept in the data directory
+	ExtraCA       string                    // file of further certificates to trust; empty: none
 
 	Repo          string // cloned for agents that name none
 	Pool          session.PoolConfig

@@ -52,6 +52,7 @@ func TestLoadRefuses(t *testing.T) {
 		"LAP_SANDBOX_PIDS":           {"3", "x"},
 		"LAP_PULL":                   {"sometimes"},
 		"LAP_LOG":                    {"loud"},
+		"LAP_MODEL_PRICES":           {"gpt-5", "gpt-5=1", "=1/2", "a*b=1/2", "a=1/2,a=3/4", "a=-1/2", "a=1/NaN", "a=1/2/3/4/5", "a=1/2e9", "a=x/y"},
 		"LAP_TURN_TIMEOUT":           {"30", "-1m", "0s"},
 		"RECONCILE_INTERVAL_SECONDS": {"0", "1m"},
 	} {

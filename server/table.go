@@ -18,6 +18,8 @@ import (
 	"lap/db"
 	"lap/sandbox"
 	"lap/sandbox/docker"
+	"lap/sandbox/vault/rule"
+	"lap/server/gateway"
 )
 
 // A Setting is one row of the table that parsing, help and docs are made from.
@@ -46,6 +48,7 @@ func Table() []Setting {
 		{Env: "LITELLM_API_BASE", Help: "URL of the model gateway, any OpenAI- or Anthropic-compatible one", set: setURL(func(s *Settings) *string { return &s.GatewayBase })},
 		{Env: "LITELLM_API_KEY", Secret: true, Help: "key of the model gateway; never enters a sandbox", set: text(func(s *Settings) *string { return &s.GatewayKey }, 1)},
 		{Env: "LITELLM_DEFAULT_MODEL", Help: "model of agents that are created without one", set: text(func(s *Settings) *string { return &s.DefaultModel }, 1)},
+		{Env: "LAP_MODEL_PRICES", Help: "comma list of what models cost whose price the gateway does not tell, for budgets in dollars: gpt-5=1.25/10 or claude-*=3/15/0.3/3.75, dollars per million tokens of input/output/cache reads/cache writes", set: setModelPrices},
 		{Env: "LAP_SANDBOX_CPUS", Default: "2", Help: "cores that one sandbox may use; 0: no limit", set: setCPUs},
 		{Env: "LAP_SANDBOX_MEMORY", Default: "2g", Help: "memory and swap that one sandbox may use; 0: no limit", set: setMemory},
 		{Env: "LAP_SANDBOX_PIDS", Default: "512", Help: "processes and threads that one sandbox may have; 0: no limit", set: setPIDs},
@@ -63,7 +66,17 @@ func Table() []Setting {
 		{Env: "WARM_POOL_PRIORITY_AGENT_ID", Help: "agent with warm sandboxes of its own", set: text(func(s *Settings) *string { return &s.Pool.PriorityAgent }, 1)},
 		{Env: "WARM_POOL_PRIORITY_SIZE", Default: "1", Help: "how many those are", set: count(func(s *Settings) *int { return &s.Pool.PrioritySize })},
 		{Env: "LAP_WARM_MEMORY", Default: "512m", Help: "memory that all warm sandboxes may take; 0: no limit", set: size(func(s *Settings) *int64 { return &s.Pool.Memory })},
-		{Env: "LAP_METRICS_PUBLIC", Default: "false", Help: "true: /api/v1/metrics needs no key", set: setPublicMetrics},
+		{Env: "EGRESS_DEFAULT_DENY", Default: "false", Help: "true: sandboxes reach only what allow_out of their agent or LAP_EGRESS_ALLOW names, unless the agent says otherwise", set: boolean(func(s *Settings) *bool { return &s.DefaultDeny })},
+		{Env: "LAP_EGRESS_ALLOW", Help: "comma list of hosts, such as *.example.com or 10.0.0.0/8, that every sandbox may reach beside its agent's allow_out; it limits nothing itself", set: hostList(func(s *Settings) *[]rule.Entry { return &s.EgressAllow })},
+		{Env: "LAP_EGRESS_DENY", Help: "comma list of hosts that no sandbox may reach, whatever its agent allows", set: hostList(func(s *Settings) *[]rule.Entry { return &s.EgressDeny })},
+		{Env: "LAP_RESOLVE", Help: "comma list of name=address or name=address:port: where sandboxes are connected to in place of what DNS says; such an address may be private", set: setResolve},
+		{Env: "LAP_UNBOUND", Default: "bound", Help: "bound: credentials without env_var_hosts go where their name suggests, else to the agent's allow_out; anywhere: to any host, which opens all TLS", set: oneOf(func(s *Settings) *string { return &s.Unbound }, "bound", "anywhere")},
+		{Env: "LAP_SWAP_BODIES", Default: "oauth", Help: "request bodies in which stubs are replaced: oauth: the secret fields of forms; text: all text, JSON and forms", set: setBodies},
+		{Env: "LAP_ENV_PLAIN", Help: "comma list of CONTAINER_ENV_ names, without the prefix, whose values sandboxes see although they look like secrets", set: setEnvPlain},
+		{Env: "LAP_CA_CERT", Help: "file of the certificate authority that sandboxes trust, PEM; made once and kept in the data directory when not set", set: text(func(s *Settings) *string { return &s.CACert }, 1)},
+		{Env: "LAP_CA_KEY", Help: "file of the key of LAP_CA_CERT, PEM; set both or neither", set: text(func(s *Settings) *string { return &s.CAKey }, 1)},
+		{Env: "LAP_EXTRA_CA", Help: "file of further certificates that lap and sandboxes trust, PEM, such as those of a company's proxy", set: text(func(s *Settings) *string { return &s.ExtraCA }, 1)},
+		{Env: "LAP_METRICS_PUBLIC", Default: "false", Help: "true: /api/v1/metrics needs no key", set: boolean(func(s *Settings) *bool { return &s.PublicMetrics })},
 	}
 	for _, h := range sandbox.Harnesses() {
 		if h.Image == "" {
@@ -162,12 +175,24 @@ func setURL(field func(*Settings) *string) func(*Settings, string) error {
 }
 
 func setAllowedHosts(s *Settings, v string) error {
-	for host := range strings.SplitSeq(v, ",") {
-		if host = strings.TrimSpace(host); host != "" {
-			s.AllowedHosts = append(s.AllowedHosts, host)
+	s.AllowedHosts = commaList(v)
+	return nil
+}
+
+// commaList is what v lists, without blanks.
+func commaList(v string) []string {
+	var list []string
+	for entry := range strings.SplitSeq(v, ",") {
+		if entry = strings.TrimSpace(entry); entry != "" {
+			list = append(list, entry)
 		}
 	}
-	return nil
+	return list
+}
+
+func setModelPrices(s *Settings, v string) (err error) {
+	s.ModelPrices, err = gateway.ParsePrices(v)
+	return err
 }
 
 func setCPUs(s *Settings, v string) error {
@@ -281,11 +306,13 @@ func setRepo(s *Settings, v string) error {
 	return nil
 }
 
-func setPublicMetrics(s *Settings, v string) error {
-	public, err := strconv.ParseBool(v)
-	if err != nil {
-		return fmt.Errorf("%q is neither true nor false", v)
+func boolean(field func(*Settings) *bool) func(*Settings, string) error {
+	return func(s *Settings, v string) error {
+		is, err := strconv.ParseBool(v)
+		if err != nil {
+			return fmt.Errorf("%q is neither true nor false", v)
+		}
+		*field(s) = is
+		return nil
 	}
-	s.PublicMetrics = public
-	return nil
 }

@@ -35,7 +35,7 @@ func (a *API) createAgent(w http.ResponseWriter, r *http.Request, _ httprouter.P
 	if agent, err = a.cfg.Store.CreateAgent(r.Context(), agent); err != nil {
 		return err
 	}
-	return reply(w, http.StatusCreated, a.agentReply(r.Context(), agent))
+	return reply(w, http.StatusCreated, a.advised(agent, a.agentReply(r.Context(), agent, db.Spent{})))
 }
 
 // newAgent reads the agent that a request describes.
@@ -89,9 +89,13 @@ func (a *API) listAgents(w http.ResponseWriter, r *http.Request, _ httprouter.Pa
 	if err != nil {
 		return err
 	}
+	spent, err := a.cfg.Store.AgentsSpent(r.Context(), idsOf(rows, func(row db.AgentRow) string { return row.ID }))
+	if err != nil {
+		return err
+	}
 	ctx := r.Context()
 	return reply(w, http.StatusOK, list(p, rows, total, func(row db.AgentRow) agentRow {
-		return agentRow{a.agentReply(ctx, row.Agent), row.SessionCount, row.HasActiveSession}
+		return agentRow{a.agentReply(ctx, row.Agent, spent[row.ID]), row.SessionCount, row.HasActiveSession}
 	}))
 }
 
@@ -101,7 +105,16 @@ func (a *API) readAgent(w http.ResponseWriter, r *http.Request, p httprouter.Par
 	if err != nil {
 		return err
 	}
-	return reply(w, http.StatusOK, a.agentReply(r.Context(), agent))
+	return a.showAgent(w, r, agent)
+}
+
+// showAgent answers with an agent as it is.
+func (a *API) showAgent(w http.ResponseWriter, r *http.Request, agent db.Agent) error {
+	out, err := a.agentNow(r.Context(), agent)
+	if err != nil {
+		return err
+	}
+	return reply(w, http.StatusOK, out)
 }
 
 // agent returns the agent that the path names.
@@ -113,7 +126,8 @@ func (a *API) agent(r *http.Request, p httprouter.Params) (db.Agent, error) {
 
 func noAgent(err error, id string) error { return missing(err, "agent '%s' not found", id) }
 
-// patchAgent answers PATCH /agents/{agent_id}. Running sessions keep what they have.
+// patchAgent answers PATCH /agents/{agent_id}. What a sandbox may reach, and with which
+// credentials, holds for running sessions at once; else they keep what they have.
 func (a *API) patchAgent(w http.ResponseWriter, r *http.Request, p httprouter.Params) error {
 	agent, err := a.agent(r, p)
 	if err != nil {
@@ -144,14 +158,15 @@ func (a *API) patchAgent(w http.ResponseWriter, r *http.Request, p httprouter.Pa
 	if madeFrom(agent) != before {
 		a.cfg.Engine.Changed(agent.ID)
 	}
-	return reply(w, http.StatusOK, a.agentReply(r.Context(), agent))
+	return a.showAgent(w, r, agent)
 }
 
-// madeFrom is all of an agent that its sandboxes are made from. It holds secrets.
+// madeFrom is all of an agent that its sandboxes are made from, or that holds for those
+// that run. It holds secrets.
 func madeFrom(agent db.Agent) string {
 	b, err := json.Marshal([]any{
 		agent.Prompt, agent.Model, agent.Branch, agent.RepoURL, agent.Requirements, agent.Env, agent.EnvBroken, agent.EnvPlain, agent.MCPServers,
-		agent.AllowOut, agent.DenyOut, agent.EnvVarHosts, agent.HarnessImage, agent.PreloadMemoryLimit,
+		agent.AllowOut, agent.DenyOut, agent.EnvVarHosts, agent.DefaultDeny, agent.HarnessImage, agent.PreloadMemoryLimit,
 	})
 	if err != nil {
 		panic(err) // strings and numbers always encode

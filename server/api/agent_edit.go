@@ -10,6 +10,8 @@ import (
 	"github.com/distribution/reference"
 
 	"lap/db"
+	"lap/sandbox/vault/rule"
+	"lap/server/mirror"
 )
 
 // inlineHarness is the harness whose agents must have a project.
@@ -32,6 +34,8 @@ func editAgent(in *object, agent *db.Agent) {
 	if given := projects(in); given != nil {
 		agent.Projects = given
 	}
+	budget(in).set(&agent.Budget)
+	in.NullableBool("egress_default_deny").set(&agent.DefaultDeny)
 	if agent.HarnessID == inlineHarness && isEmpty(agent.Projects) {
 		in.fail("projects", "must not be empty with harness %s", inlineHarness)
 	}
@@ -52,7 +56,7 @@ func editEnv(in *object, agent *db.Agent) {
 	if allow != nil {
 		agent.AllowOut = allow
 	}
-	if bindings := hostBindings(in, names, agent.AllowOut); bindings != nil {
+	if bindings := envHosts(in, names, coveredBy(agent.AllowOut)); bindings != nil {
 		agent.EnvVarHosts = bindings
 		return
 	}
@@ -75,7 +79,7 @@ func withHosts(allow []string, bindings map[string][]string) []string {
 	slices.Sort(names)
 	for _, name := range names {
 		for _, host := range bindings[name] {
-			if !covers(allow, host) {
+			if !rule.Covers(allow, host) {
 				allow = append(allow, host)
 			}
 		}
@@ -91,8 +95,8 @@ func branch(in *object) *string {
 	return name
 }
 
-// repoURL checks the member repo_url. A password has no place in it: it would be stored
-// and shown as it is.
+// repoURL checks the member repo_url. A credential has no place in it: it would be stored and
+// shown as it is.
 func repoURL(in *object, text *string) *string {
 	if text == nil {
 		return nil
@@ -102,6 +106,8 @@ func repoURL(in *object, text *string) *string {
 		in.fail("repo_url", "must be an absolute URL with scheme https, http, ssh or git")
 	} else if _, has := u.User.Password(); has {
 		in.fail("repo_url", "must not contain a password: put the token into env_vars as GITHUB_TOKEN")
+	} else if mirror.HasToken(u) {
+		in.fail("repo_url", "must not contain a token as its user: put it into env_vars as GITHUB_TOKEN")
 	}
 	return text
 }
@@ -158,6 +164,7 @@ func projects(in *object) json.RawMessage {
 		change(&p.Description, o.Text("description"))
 		change(&p.Branch, o.Text("branch"))
 		p.RepoURL, p.SetupCmd = o.Text("repo_url"), o.Text("setup_cmd")
+		repoURL(o, orNone(p.RepoURL)) // "" is kept as it is, and means none
 		list = append(list, p)
 	}
 	var b bytes.Buffer

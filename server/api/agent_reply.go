@@ -29,6 +29,9 @@ type agentReply struct {
 	AttachedSkillIDs      []string            `json:"attached_skill_ids"`
 	AllowOut              []string            `json:"allow_out"`
 	DenyOut               []string            `json:"deny_out"`
+	EgressDefaultDeny     *bool               `json:"egress_default_deny"`
+	Budget                *db.Budget          `json:"budget"`
+	Usage                 usageReply          `json:"usage"`
 	Projects              json.RawMessage     `json:"projects"`
 	PreloadMemoryLimit    int                 `json:"preload_memory_limit"`
 	TemplateID            *string             `json:"template_id"`
@@ -38,6 +41,7 @@ type agentReply struct {
 	TemplatePrompt        *string             `json:"template_prompt"`
 	TemplateLatestPrompt  *string             `json:"template_latest_prompt"`
 	CreatedAt             stamp               `json:"created_at"`
+	Warnings              []string            `json:"warnings,omitempty"`
 }
 
 // An agentRow is an agent in a list.
@@ -47,9 +51,21 @@ type agentRow struct {
 	HasActiveSession bool `json:"has_active_session"`
 }
 
+// agentNow is agentReply with what the agent has used so far.
+func (a *API) agentNow(ctx context.Context, agent db.Agent) (agentReply, error) {
+	spent, err := a.cfg.Store.AgentSpent(ctx, agent.ID)
+	return a.advised(agent, a.agentReply(ctx, agent, spent)), err
+}
+
+// advised adds to the reply for one agent what its user should know of its credentials.
+func (a *API) advised(agent db.Agent, out agentReply) agentReply {
+	out.Warnings = a.cfg.Engine.Advice(agent)
+	return out
+}
+
 // agentReply returns an agent as clients see it. It logs env vars that cannot be
 // decrypted, since they are not shown.
-func (a *API) agentReply(ctx context.Context, agent db.Agent) agentReply {
+func (a *API) agentReply(ctx context.Context, agent db.Agent, spent db.Spent) agentReply {
 	if len(agent.EnvBroken) > 0 {
 		a.cfg.Log.ErrorContext(ctx, "env vars cannot be decrypted: was ENCRYPTION_KEY changed?",
 			"agent", agent.ID, "names", agent.EnvBroken)
@@ -63,6 +79,7 @@ func (a *API) agentReply(ctx context.Context, agent db.Agent) agentReply {
 		EnvVarHosts: agent.EnvVarHosts, Requirements: agent.Requirements,
 		AttachedSkillIDs: prompt.SkillIDs(text(agent.Prompt)),
 		AllowOut:         filled(agent.AllowOut), DenyOut: filled(agent.DenyOut), Projects: agent.Projects,
+		EgressDefaultDeny: agent.DefaultDeny, Budget: agent.Budget, Usage: newUsageReply(spent),
 		PreloadMemoryLimit: agent.PreloadMemoryLimit, TemplateInSync: true, CreatedAt: stamp(agent.CreatedAt),
 	}
 	if out.EnvVars == nil {

@@ -41,7 +41,10 @@ func (a *API) attachSkill(w http.ResponseWriter, r *http.Request, p httprouter.P
 		return noAgent(err, p.ByName("agent_id"))
 	}
 	a.cfg.Engine.Changed(agent.ID)
-	out := attachReply{Agent: a.agentReply(r.Context(), agent)}
+	out := attachReply{}
+	if out.Agent, err = a.agentNow(r.Context(), agent); err != nil {
+		return err
+	}
 	if stored {
 		out.Skill = new(newSkillReply(skill))
 	}
@@ -108,5 +111,9 @@ func (a *API) detachSkill(w http.ResponseWriter, r *http.Request, p httprouter.P
 		return noAgent(err, p.ByName("agent_id"))
 	}
 	a.cfg.Engine.Changed(agent.ID)
-	return reply(w, http.StatusOK, attachReply{Agent: a.agentReply(r.Context(), agent)})
+	out := attachReply{}
+	if out.Agent, err = a.agentNow(r.Context(), agent); err != nil {
+		return err
+	}
+	return reply(w, http.StatusOK, out)
 }

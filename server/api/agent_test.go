@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -38,6 +39,12 @@ var agentFaults = []struct {
 	{"repo_url is a file", `"repo_url": "file:///etc/passwd"`, []string{"repo_url: "}},
 	{"repo_url is a script", `"repo_url": "javascript:alert(1)"`, []string{"repo_url: "}},
 	{"repo_url with a password", `"repo_url": "https://u:p4ss@github.com/o/r"`, []string{"repo_url: must not contain a password", "GITHUB_TOKEN"}},
+	{"repo_url with a token as its user", `"repo_url": "https://ghp_x@github.com/o/r"`, []string{"repo_url: must not contain a token as its user", "GITHUB_TOKEN"}},
+	{"repo_url with a long user", `"repo_url": "http://0123456789abcdef0123@git.example/o/r"`, []string{"repo_url: must not contain a token as its user"}},
+	{"repo_url of ssh with a password", `"repo_url": "ssh://git:p4ss@github.com/o/r"`, []string{"repo_url: must not contain a password"}},
+	{"project repo_url is no URL", `"projects": [{"id": "i", "name": "n", "repo_url": "u"}]`, []string{"projects.0.repo_url: must be an absolute URL"}},
+	{"project repo_url with a password", `"projects": [{"id": "i", "name": "n"}, {"id": "j", "name": "n", "repo_url": "https://u:p4ss@github.com/o/r"}]`, []string{"projects.1.repo_url: must not contain a password"}},
+	{"project repo_url with a token", `"projects": [{"id": "i", "name": "n", "repo_url": "https://glpat-u@git.example/o/r"}]`, []string{"projects.0.repo_url: must not contain a token as its user"}},
 	{"repo_url is a number", `"repo_url": 1`, []string{"repo_url: "}},
 	{"harness_image is empty", `"harness_image": ""`, []string{"harness_image: "}},
 	{"harness_image has upper case", `"harness_image": "Debian"`, []string{"harness_image: "}},
@@ -64,6 +71,8 @@ var agentFaults = []struct {
 	{"env_var_hosts has a bad host", `"env_vars": {"A": ""}, "env_var_hosts": {"A": ["x:1"]}`, []string{"env_var_hosts.A.0: "}},
 	{"env_var_hosts is not covered", `"env_vars": {"A": ""}, "allow_out": ["a.com"], "env_var_hosts": {"A": ["b.com"]}`, []string{"env_var_hosts.A.0: ", "b.com", "allow_out"}},
 	{"env_var_hosts without allow_out", `"env_vars": {"A": ""}, "allow_out": [], "env_var_hosts": {"A": ["b.com"]}`, []string{"env_var_hosts.A.0: ", "allow_out"}},
+	{"egress_default_deny is a number", `"egress_default_deny": 1`, []string{"egress_default_deny: must be true or false"}},
+	{"egress_default_deny is text", `"egress_default_deny": "true"`, []string{"egress_default_deny: "}},
 	{"env_plain is text", `"env_plain": "A"`, []string{"env_plain: must be an array"}},
 	{"env_plain has a number", `"env_plain": [1]`, []string{"env_plain.0: must be a string"}},
 	{"env_plain names no variable", `"env_vars": {"A": ""}, "env_plain": ["A", "B"]`, []string{`env_plain.1: "B" is not in env_vars`}},
@@ -73,7 +82,7 @@ func TestAgentFaults(t *testing.T) {
 	w := newWorld(t)
 	id := w.newAgent(t, `"name": "unchanged"`)
 	before := w.do(t, "GET", agents+"/"+id, nil).body
-	for _, tt := range append(agentFaults, envFaults()...) {
+	for _, tt := range slices.Concat(agentFaults, envFaults(), budgetFaults) {
 		t.Run(tt.name, func(t *testing.T) {
 			body := "{" + tt.member + "}"
 			if !strings.Contains(body, `"model":`) {
@@ -154,14 +163,16 @@ func TestCreateAgentValues(t *testing.T) {
 		"repo_url": "ssh://git@github.com/o/r.git", "pfp_url": "data:image/png;base64,xx", "tools": [1, {"a": null}],
 		"mcp_servers": ["m1"], "allow_out": [" api.x.com ", "*.y.com", "10.0.0.0/8"], "deny_out": ["1.2.3.4"],
 		"env_vars": {"A": "", "_b2": "x"}, "env_plain": ["A", "A"], "env_var_hosts": {"A": ["z.y.com", "y.com"], "_b2": []},
-		"projects": [{"id": "p", "name": "n", "extra": 1}, {"id": "q", "name": "m", "description": "d", "repo_url": "u", "branch": "b", "setup_cmd": "c"}],
-		"harness_image": "registry.example.com:5000/team/img:1.2", "unknown": {"x": 1}, "preload_memory_limit": 3
+		"projects": [{"id": "p", "name": "n", "extra": 1, "repo_url": ""}, {"id": "q", "name": "m", "description": "d", "repo_url": "ssh://git@x.com/u", "branch": "b", "setup_cmd": "c"}],
+		"harness_image": "registry.example.com:5000/team/img:1.2", "unknown": {"x": 1}, "preload_memory_limit": 3,
+		"egress_default_deny": false, "budget": {"tokens": 1e6, "cost_usd": 0.5, "wall_seconds": 3600, "turns": 10, "unknown": null}
 	}`).want(t, 201)
 	for path, want := range map[string]string{
 		"name": `""`, "prompt": `"<b> \u2028 & ü"`, "requirements": `null`, "branch": `"dev"`, "repo_url": `"ssh://git@github.com/o/r.git"`,
 		"allow_out": `["api.x.com","*.y.com","10.0.0.0/8"]`, "deny_out": `["1.2.3.4"]`, "env_vars": `{"A":"","_b2":"x"}`, "env_plain": `["A"]`,
 		"env_var_hosts": `{"A":["z.y.com","y.com"]}`, "mcp_servers": `["m1"]`, "harness_image": `"registry.example.com:5000/team/img:1.2"`,
-		"projects":             `[{"id":"p","name":"n","description":"","branch":"main"},{"id":"q","name":"m","description":"d","repo_url":"u","branch":"b","setup_cmd":"c"}]`,
+		"projects":            `[{"id":"p","name":"n","description":"","repo_url":"","branch":"main"},{"id":"q","name":"m","description":"d","repo_url":"ssh://git@x.com/u","branch":"b","setup_cmd":"c"}]`,
+		"egress_default_deny": `false`, "budget": `{"tokens":1000000,"cost_usd":0.5,"wall_seconds":3600,"turns":10}`,
 		"preload_memory_limit": `10`, "supports_tui": `true`, "attached_skill_ids": `[]`,
 	} {
 		if got := r.get(path).Raw; got != want {
@@ -204,6 +215,11 @@ func TestPatchAgent(t *testing.T) {
 		{"limit 50.0", `{"preload_memory_limit": 50.0}`, map[string]string{"preload_memory_limit": `50`}},
 		{"limit 5e1", `{"preload_memory_limit": 5e1}`, map[string]string{"preload_memory_limit": `50`}},
 		{"projects", `{"projects": [{"id": "i", "name": "n"}]}`, map[string]string{"projects": `[{"id":"i","name":"n","description":"","branch":"main"}]`}},
+		{"budget replaces all", `{"budget": {"turns": 1}}`, map[string]string{"budget": `{"turns":1}`}},
+		{"no budget", `{"budget": null}`, map[string]string{"budget": `null`}},
+		{"budget without limits", `{"budget": {}}`, map[string]string{"budget": `null`}},
+		{"egress_default_deny off", `{"egress_default_deny": false}`, map[string]string{"egress_default_deny": `false`}},
+		{"egress_default_deny as the server has it", `{"egress_default_deny": null}`, map[string]string{"egress_default_deny": `null`}},
 		{"env_vars replace all, bindings and plain names go with them", `{"env_vars": {"B": "b2", "C": "c"}}`, map[string]string{"env_vars": `{"B":"b2","C":"c"}`, "env_plain": `[]`, "env_var_hosts": `{"B":["b.com"]}`}},
 		{"no env_vars", `{"env_vars": {}}`, map[string]string{"env_vars": `{}`, "env_plain": `[]`, "env_var_hosts": `{}`}},
 		{"env_plain of stored variables", `{"env_plain": ["B"]}`, map[string]string{"env_plain": `["B"]`}},
@@ -220,7 +236,7 @@ func TestPatchAgent(t *testing.T) {
 	w := newWorld(t)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			id := w.newAgent(t, `"name": "old", "prompt": "old", "requirements": "old", "repo_url": "http://old", "harness_image": "old", "mcp_servers": ["old"],
+			id := w.newAgent(t, `"egress_default_deny": true, "budget": {"tokens": 1, "cost_usd": 2}, "name": "old", "prompt": "old", "requirements": "old", "repo_url": "http://old", "harness_image": "old", "mcp_servers": ["old"],
 				"allow_out": ["a.com", "b.com"], "env_vars": {"A": "a", "B": "b"}, "env_plain": ["A"], "env_var_hosts": {"A": ["a.com"], "B": ["b.com"]}`)
 			before := members(t, w.do(t, "GET", agents+"/"+id, nil))
 			answer := w.do(t, "PATCH", agents+"/"+id, tt.body).want(t, 200)

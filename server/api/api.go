@@ -28,8 +28,9 @@ type Engine interface {
 	// Stop ends a session. It may be called again.
 	Stop(ctx context.Context, sessionID string) (db.Session, error)
 	// Restart replaces the sandbox of a session and returns when it is ready. env are
-	// per-session variables; nil: those that it has, where they can be had.
-	Restart(ctx context.Context, sessionID string, env map[string]string) (db.Session, error)
+	// per-session variables; nil: those that it has, where they can be had. hosts are what
+	// env is bound to; nil: what those names are bound to already.
+	Restart(ctx context.Context, sessionID string, env map[string]string, hosts map[string][]string) (db.Session, error)
 	// Abort ends the turn that a session carries out. None is no error.
 	Abort(ctx context.Context, sessionID string) error
 	// Begin accepts a user turn: it is stored, and will be sent when those before it are
@@ -53,8 +54,16 @@ type Engine interface {
 	Phase(ctx context.Context, sessionID, token, phase, detail string) (ok bool, err error)
 	// DeleteAgent ends every session of an agent, removes their sandboxes, and deletes it.
 	DeleteAgent(ctx context.Context, agentID string) error
-	// Changed says that what sandboxes of an agent are made from has changed.
+	// Changed says that what sandboxes of an agent are made from has changed, or what holds
+	// for those that run.
 	Changed(agentID string)
+	// VaultKeys returns the names of the credentials that a session's sandbox has stubs of,
+	// the session's own last; none when it has no sandbox.
+	VaultKeys(ctx context.Context, s db.Session) ([]string, error)
+	// Advice says of an agent's credentials where they go, and which are of no use.
+	Advice(agent db.Agent) []string
+	// FlushEgress stores what was seen of connections and requests and is not stored yet.
+	FlushEgress(ctx context.Context) error
 }
 
 // A Pending is a turn that was accepted.

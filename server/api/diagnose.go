@@ -140,7 +140,7 @@ func (a *API) diagnose(w http.ResponseWriter, r *http.Request, p httprouter.Para
 
 func (a *API) diagnoseSession(s db.Session, now time.Time, scrub *strings.Replacer) diagnosedSession {
 	out := diagnosedSession{
-		ID: s.ID, AgentID: s.AgentID, Status: s.Status, TaskARN: s.ContainerID, SandboxURL: a.sessionReply(s).SandboxURL,
+		ID: s.ID, AgentID: s.AgentID, Status: s.Status, TaskARN: s.ContainerID, SandboxURL: a.sandboxURL(s),
 		CreatedAt: stamp(s.CreatedAt), LastSeenAt: nullStamp(s.LastSeenAt), StoppedAt: nullStamp(s.StoppedAt),
 		AgeMS: now.Sub(s.CreatedAt).Milliseconds(),
 	}

@@ -36,6 +36,9 @@ type fakeEngine struct {
 	ended     []string
 	changed   []string
 	restarted []map[string]string
+	rebound   []map[string][]string // by restarts
+	vaultKeys []string
+	flush     func() error // nil: nothing to flush
 	aborted   []string
 	panics    bool
 	output    string
@@ -58,7 +61,7 @@ func (e *fakeEngine) Create(ctx context.Context, agent db.Agent, in session.NewS
 	e.asked = append(e.asked, in)
 	e.mu.Unlock()
 	made, err := e.store.CreateSession(ctx, db.NewSession{
-		AgentID: agent.ID, Title: in.Title, SkillIDs: in.SkillIDs, EnvPlain: in.EnvPlain, Once: in.Once,
+		AgentID: agent.ID, Title: in.Title, SkillIDs: in.SkillIDs, EnvPlain: in.EnvPlain, EnvHosts: in.EnvHosts, Budget: in.Budget, Once: in.Once,
 	})
 	return made.Session, made.Again, err
 }
@@ -69,9 +72,9 @@ func (e *fakeEngine) Stop(ctx context.Context, id string) (db.Session, error) {
 	return e.store.EndSession(ctx, id)
 }
 
-func (e *fakeEngine) Restart(ctx context.Context, id string, env map[string]string) (db.Session, error) {
+func (e *fakeEngine) Restart(ctx context.Context, id string, env map[string]string, hosts map[string][]string) (db.Session, error) {
 	e.mu.Lock()
-	e.restarted = append(e.restarted, env)
+	e.restarted, e.rebound = append(e.restarted, env), append(e.rebound, hosts)
 	fail := e.fail
 	e.mu.Unlock()
 	if fail != nil {
@@ -337,6 +340,28 @@ func (e *fakeEngine) Changed(agentID string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.changed = append(e.changed, agentID)
+}
+
+func (e *fakeEngine) VaultKeys(context.Context, db.Session) ([]string, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.vaultKeys, e.fail
+}
+
+func (e *fakeEngine) Advice(agent db.Agent) []string {
+	if agent.Env["ADVISED"] != "" {
+		return []string{"ADVISED is bound to no host"}
+	}
+	return nil
+}
+
+func (e *fakeEngine) FlushEgress(context.Context) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.flush == nil {
+		return nil
+	}
+	return e.flush()
 }
 
 // last returns what the latest session was asked for with.

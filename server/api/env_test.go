@@ -55,6 +55,11 @@ func TestSessionEnvFaults(t *testing.T) {
 		fault{"env_plain without env_vars", `"env_plain": ["A"]`, []string{"env_plain.0: "}},
 		fault{"env_plain of the agent's", `"env_plain": ["AGENTS"]`, []string{"env_plain.0: "}},
 		fault{"env_plain is null", `"env_plain": null`, []string{"env_plain: "}},
+		fault{"env_var_hosts without env_vars", `"env_var_hosts": {"A": ["x.com"]}`, []string{"env_var_hosts.A: is not in env_vars"}},
+		fault{"env_var_hosts of the agent's", `"env_vars": {"A": ""}, "env_var_hosts": {"AGENTS": ["x.com"]}`, []string{"env_var_hosts.AGENTS: is not in env_vars"}},
+		fault{"env_var_hosts has a bad host", `"env_vars": {"A": ""}, "env_var_hosts": {"A": ["x.com", "x:1"]}`, []string{"env_var_hosts.A.1: "}},
+		fault{"env_var_hosts is null", `"env_var_hosts": null`, []string{"env_var_hosts: must be an object"}},
+		fault{"env_var_hosts has text", `"env_vars": {"A": ""}, "env_var_hosts": {"A": "x.com"}`, []string{"env_var_hosts.A: must be an array"}},
 	) {
 		t.Run(tt.name, func(t *testing.T) {
 			w.do(t, "POST", agents+"/"+id+"/session", "{"+tt.member+"}").wantError(t, http.StatusBadRequest, tt.phrases...)

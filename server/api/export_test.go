@@ -10,7 +10,6 @@ import (
 // What black-box tests cannot reach well: pure functions with many inputs.
 var (
 	ValidHost = validHost
-	Covers    = covers
 	IsBase64  = isBase64
 	Integral  = integral
 )

@@ -22,6 +22,7 @@ import (
 //	> its headers, as in Name: value, and its body
 //	! ready SESSION          what happens in between: a session becomes ready
 //	! events SESSION JSON…   its harness tells these, one a blank-separated word
+//	! egress SESSION         its sandbox makes requests, and its model is called
 //	< STATUS, then < body    the answer, which LAP_UPDATE=1 writes
 func TestGoldenExchanges(t *testing.T) {
 	files, err := filepath.Glob("../../testdata/api/*.txt")
@@ -62,6 +63,8 @@ func (w *world) happen(t *testing.T, words []string) {
 		}
 	case words[1] == "events":
 		w.engine.emit(t, words[2], words[3:]...)
+	case words[1] == "egress":
+		w.use(t, words[2])
 	}
 }
 

@@ -1,43 +1,17 @@
 package api
 
 import (
-	"net/netip"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"lap/sandbox/vault/rule"
 )
-
-// maxHost is how many characters a host entry has at most.
-const maxHost = 253
-
-// hostEntry is the form of a host entry: a name, "*." and a name, an IPv4 address, or
-// one with a prefix length. No scheme, no port, no IPv6.
-var hostEntry = regexp.MustCompile(`^(\*\.)?([A-Za-z0-9._-]+)(?:/([0-9]{1,2}))?$`)
 
 // validHost reports whether entry, without blanks around it, is a host entry.
 func validHost(entry string) bool {
-	m := hostEntry.FindStringSubmatch(entry)
-	if m == nil || len(entry) > maxHost || strings.Trim(m[2], "._-") == "" {
-		return false
-	}
-	if m[3] == "" {
-		return true
-	}
-	bits, err := strconv.Atoi(m[3])
-	ip, ipErr := netip.ParseAddr(m[2])
-	return m[1] == "" && err == nil && bits <= 32 && ipErr == nil && ip.Is4()
-}
-
-// covers reports whether a list of host entries allows host, itself a host entry.
-// Address ranges cover only themselves.
-func covers(list []string, host string) bool {
-	host = strings.ToLower(host)
-	return slices.ContainsFunc(list, func(entry string) bool {
-		entry = strings.ToLower(entry)
-		domain, wild := strings.CutPrefix(entry, "*.")
-		return host == entry || wild && (host == domain || strings.HasSuffix(host, "."+domain))
-	})
+	_, err := rule.ParseEntry(entry)
+	return err == nil
 }
 
 // hosts reads an optional array of host entries, nil when absent.
@@ -64,9 +38,9 @@ func hostList(v value) []string {
 	return list
 }
 
-// hostBindings reads the member env_var_hosts, nil when absent. Its keys must be among
-// names, its hosts covered by allow. Keys bound to no host are left out.
-func hostBindings(in *object, names, allow []string) map[string][]string {
+// envHosts reads the member env_var_hosts, nil when absent. Its keys must be among names.
+// check, which may be nil, sees each host with its place. Keys bound to no host are left out.
+func envHosts(in *object, names []string, check func(v value, i int, host string)) map[string][]string {
 	bound := in.Object("env_var_hosts")
 	if bound == nil {
 		return nil
@@ -82,8 +56,8 @@ func hostBindings(in *object, names, allow []string) map[string][]string {
 		}
 		list := hostList(v)
 		for i, host := range list {
-			if !covers(allow, host) {
-				v.add(v.rank, v.path+"."+strconv.Itoa(i), "host %q is not covered by allow_out", clip(host))
+			if check != nil {
+				check(v, i, host)
 			}
 		}
 		if len(list) > 0 {
@@ -91,4 +65,13 @@ func hostBindings(in *object, names, allow []string) map[string][]string {
 		}
 	}
 	return bindings
+}
+
+// coveredBy is a check of envHosts: allow must cover all hosts.
+func coveredBy(allow []string) func(v value, i int, host string) {
+	return func(v value, i int, host string) {
+		if !rule.Covers(allow, host) {
+			v.add(v.rank, v.path+"."+strconv.Itoa(i), "host %q is not covered by allow_out", clip(host))
+		}
+	}
 }

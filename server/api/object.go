@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -86,15 +87,21 @@ func (o *object) Required(name string) string {
 }
 
 // Nullable reads an optional string or null.
-func (o *object) Nullable(name string) optional[string] {
+func (o *object) Nullable(name string) optional[string] { return nullable(o, name, o.Text) }
+
+// NullableBool reads an optional boolean or null.
+func (o *object) NullableBool(name string) optional[bool] { return nullable(o, name, o.Bool) }
+
+// nullable reads an optional member that is null, or what read reads.
+func nullable[T any](o *object, name string, read func(string) *T) optional[T] {
 	v, ok := o.members[name]
 	switch {
 	case !ok:
-		return optional[string]{}
+		return optional[T]{}
 	case v.isNull():
-		return optional[string]{given: true}
+		return optional[T]{given: true}
 	}
-	return optional[string]{given: true, value: o.Text(name)}
+	return optional[T]{given: true, value: read(name)}
 }
 
 // Bool reads an optional boolean, nil when absent.
@@ -128,6 +135,25 @@ func (o *object) Int(name string, low, high int64) *int64 {
 		v.fail("is too small: must be an integer from %d to %d", low, high)
 	case n < low || n > high:
 		v.fail("must be an integer from %d to %d", low, high)
+	}
+	return &n
+}
+
+// Positive reads an optional number above 0, nil when absent.
+func (o *object) Positive(name string) *float64 {
+	v, ok := o.members[name]
+	if !ok {
+		return nil
+	}
+	n, err := strconv.ParseFloat(string(v.raw), 64)
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		v.fail("is too large")
+	case err != nil:
+		v.mistype("a number")
+		return nil
+	case n <= 0:
+		v.fail("must be greater than 0")
 	}
 	return &n
 }

@@ -37,6 +37,15 @@ func integer(text string, fallback, low, high int) int {
 	return min(max(n, low), high)
 }
 
+// idsOf returns the ids of rows.
+func idsOf[T any](rows []T, id func(T) string) []string {
+	ids := make([]string, len(rows))
+	for i, row := range rows {
+		ids[i] = id(row)
+	}
+	return ids
+}
+
 // A listReply is the shape of every list.
 type listReply[T any] struct {
 	Data   []T `json:"data"`

@@ -21,17 +21,18 @@ func (a *API) restartSession(w http.ResponseWriter, r *http.Request, p httproute
 		return err
 	}
 	env := envVars(in)
+	hosts := envHosts(in, keysOf(env), nil)
 	if err := in.err(); err != nil {
 		return err
 	}
 	id := s.ID
-	s, err = a.cfg.Engine.Restart(r.Context(), id, env)
+	s, err = a.cfg.Engine.Restart(r.Context(), id, env, hosts)
 	if errors.Is(err, session.ErrCreating) {
 		return &requestError{http.StatusConflict, "session " + id + " is creating"}
 	} else if err != nil {
 		return noSession(err, id)
 	}
-	return reply(w, http.StatusOK, a.sessionReply(s))
+	return a.showSession(w, r, s)
 }
 
 // abortTurn answers POST /sessions/{session_id}/abort, also when there is no turn.

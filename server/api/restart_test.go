@@ -23,8 +23,14 @@ func TestRestart(t *testing.T) {
 	if diff := cmp.Diff([]map[string]string{nil, {"A": "1"}, {}}, w.engine.restarted); diff != "" {
 		t.Error(diff)
 	}
+	w.do(t, "POST", path, `{"env_vars": {"A": "1"}, "env_var_hosts": {"A": ["x.com"]}}`).want(t, 200)
+	w.do(t, "POST", path, `{"env_vars": {"A": "1"}, "env_var_hosts": {"A": []}}`).want(t, 200)
+	if diff := cmp.Diff([]map[string][]string{nil, nil, nil, {"A": {"x.com"}}, {}}, w.engine.rebound); diff != "" {
+		t.Error(diff)
+	}
 	for bad, phrase := range map[string]string{
-		`{"env_vars": {"1": "x"}}`: "invalid env var name", `{"env_vars": {"PORT": "1"}}`: "reserved keys", `{"env_vars": []}`: "env_vars: must be an object", `x`: "invalid JSON body",
+		`{"env_var_hosts": {"A": ["x.com"]}}`: "env_var_hosts.A: is not in env_vars",
+		`{"env_vars": {"1": "x"}}`:            "invalid env var name", `{"env_vars": {"PORT": "1"}}`: "reserved keys", `{"env_vars": []}`: "env_vars: must be an object", `x`: "invalid JSON body",
 	} {
 		w.do(t, "POST", path, bad).wantError(t, 400, phrase)
 	}

@@ -76,6 +76,9 @@ func (a *API) routes() []route {
 		{"POST", sess + "/phase", public, a.reportPhase}, // with a token of its own
 		{"GET", sess + "/sandbox_logs", master, a.sandboxLogs},
 		{"GET", sess + "/diagnose", master, a.diagnose},
+		{"GET", sess + "/egress", master, a.listEgress},
+		{"GET", sess + "/interceptions", master, a.listInterceptions},
+		{"GET", sess + "/vault-keys", master, a.listVaultKeys},
 		{"GET", sess + "/files", master, a.readFile},
 		{"PUT", sess + "/files", master, a.writeFile},
 		{"GET", sess + "/diff", master, a.readDiff},

@@ -39,7 +39,7 @@ func (a *API) createSession(w http.ResponseWriter, r *http.Request, p httprouter
 	var answer []byte // with a key, the one that is kept
 	if want.Once != nil {
 		want.Once.Answer = func(s db.Session) (_ []byte, err error) {
-			answer, err = newEncoder().encode(a.sessionReply(s))
+			answer, err = newEncoder().encode(a.sessionReply(s, db.Spent{}))
 			return answer, err
 		}
 	}
@@ -52,7 +52,7 @@ func (a *API) createSession(w http.ResponseWriter, r *http.Request, p httprouter
 		answer = again
 	}
 	if answer == nil {
-		return reply(w, http.StatusCreated, a.sessionReply(s))
+		return reply(w, http.StatusCreated, a.sessionReply(s, db.Spent{}))
 	}
 	writeJSON(w, http.StatusCreated, answer)
 	return nil
@@ -75,7 +75,9 @@ func sessionRequest(r *http.Request, agentID string, body []byte) (session.NewSe
 // newSession reads the session that a request describes.
 func newSession(in *object) session.NewSession {
 	want := session.NewSession{Title: in.Text("title"), Env: envVars(in), SkillIDs: sessionSkillIDs(in)}
-	want.EnvPlain = envPlain(in, keysOf(want.Env))
+	names := keysOf(want.Env)
+	want.EnvPlain, want.EnvHosts = envPlain(in, names), envHosts(in, names, nil)
+	budget(in).set(&want.Budget)
 	want.InitialParts = userTurn(in.Text("initial_prompt"), attachments(in, "initial_attachments"))
 	return want
 }
@@ -116,7 +118,11 @@ func (a *API) listSessions(w http.ResponseWriter, r *http.Request, _ httprouter.
 	if err != nil {
 		return err
 	}
-	return reply(w, http.StatusOK, list(p, rows, total, a.sessionReply))
+	spent, err := a.cfg.Store.SpentOf(r.Context(), idsOf(rows, func(s db.Session) string { return s.ID }))
+	if err != nil {
+		return err
+	}
+	return reply(w, http.StatusOK, list(p, rows, total, func(s db.Session) sessionReply { return a.sessionReply(s, spent[s.ID]) }))
 }
 
 // readSession answers GET /sessions/{session_id}, also for a session that has ended.
@@ -125,7 +131,23 @@ func (a *API) readSession(w http.ResponseWriter, r *http.Request, p httprouter.P
 	if err != nil {
 		return err
 	}
-	return reply(w, http.StatusOK, a.sessionReply(s))
+	return a.showSession(w, r, s)
+}
+
+// showSession answers with a session as it is.
+func (a *API) showSession(w http.ResponseWriter, r *http.Request, s db.Session) error {
+	spent, err := a.cfg.Store.SessionSpent(r.Context(), s.ID)
+	if err != nil {
+		return noSession(err, s.ID)
+	}
+	return reply(w, http.StatusOK, a.sessionReply(s, spent))
+}
+
+// sessionState is session without its response, which may be large.
+func (a *API) sessionState(r *http.Request, p httprouter.Params) (db.Session, error) {
+	id := p.ByName("session_id")
+	s, err := a.cfg.Store.SessionState(r.Context(), id)
+	return s, noSession(err, id)
 }
 
 // session returns the session that the path names.

@@ -24,7 +24,7 @@ func TestCreateSession(t *testing.T) {
 			"agent_id": quoted(agent), "title": `null`, "status": `"creating"`, "phase": `null`, "phase_detail": `null`, "timings": `null`, "sandbox_url": `null`,
 			"harness_session_id": `null`, "tty_url": `null`, "tty_token": `null`, "supports_tui": `false`, "task_arn": `null`, "response": `null`,
 			"last_seen_at": `null`, "idle_timeout_ms": `86400000`, "failure_reason": `null`, "origin": `null`, "title_preview": `null`,
-			"sandboxes": `null`, "env_plain": `[]`, "id": r.get("id").Raw, "created_at": r.get("created_at").Raw,
+			"sandboxes": `null`, "env_var_hosts": `{}`, "budget": `null`, "usage": noUsage, "env_plain": `[]`, "id": r.get("id").Raw, "created_at": r.get("created_at").Raw,
 		}, members(t, r)); diff != "" {
 			t.Error(diff)
 		}

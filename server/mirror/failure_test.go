@@ -143,6 +143,8 @@ func TestFailuresOfRequests(t *testing.T) {
 		{"a command", "ext::sh -c id", "main"},
 		{"no host", "https:///o/r", "main"},
 		{"a password", "https://u:hunter2@github.invalid/o/r", "main"},
+		{"a token as its user", "https://ghp_hunter2@github.invalid/o/r", "main"},
+		{"a password for ssh", "ssh://u:hunter2@github.invalid/o/r", "main"},
 		{"no branch", "https://github.invalid/o/r", ""},
 		{"a refspec", "https://github.invalid/o/r", "a:refs/heads/b"},
 		{"a pattern", "https://github.invalid/o/r", "*"},

@@ -10,7 +10,7 @@ import (
 
 // A Repo is a branch of a repository, and the right to read it.
 type Repo struct {
-	URL       string // http, https, ssh or git; without a password
+	URL       string // http, https, ssh or git; without a password, and without a user that HasToken
 	Branch    string
 	Token     string // for http and https; empty: none
 	TokenName string // the variable that Token came from, for messages; empty: GITHUB_TOKEN
@@ -28,6 +28,8 @@ func (r Repo) check() (Repo, error) {
 		return r, failf(ErrInvalid, "repo_url must be an absolute URL with scheme https, http, ssh or git")
 	case hasPassword(u):
 		return r, failf(ErrInvalid, "repo_url of %s must not contain a password: put the token into env_vars as %s", r, r.TokenName)
+	case HasToken(u):
+		return r, failf(ErrInvalid, "repo_url of %s must not contain a token as its user: put it into env_vars as %s", r, r.TokenName)
 	case !goodBranch(r.Branch):
 		return r, failf(ErrInvalid, "branch %q is not a name that git allows", r.Branch)
 	case strings.ContainsAny(r.Token, "\r\n\x00"):
@@ -89,4 +91,20 @@ func (r Repo) ref() string { return branchRefs + digest(r.Branch)[:40] }
 func digest(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:])
+}
+
+// longUser is how long the user of a URL is at least that counts as a token.
+const longUser = 20
+
+// tokenPrefixes begin the tokens of well-known hosts.
+var tokenPrefixes = []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "glptt-", "gldt-", "ATATT", "ATBB"}
+
+// HasToken reports whether the user of a URL looks like a token, which many hosts take in
+// that place. A URL is stored and shown as it is, also to the agent.
+func HasToken(u *url.URL) bool {
+	if u.User == nil || u.Scheme == "ssh" {
+		return false
+	}
+	name := u.User.Username()
+	return len(name) >= longUser || slices.ContainsFunc(tokenPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }

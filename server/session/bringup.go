@@ -36,7 +36,8 @@ type bringUp struct {
 	progress *progress
 	conn     *connection // to the sandbox
 	client   *http.Client
-	warnings []string // of this bring-up
+	warnings []string          // of this bring-up
+	env      map[string]string // the session's own variables
 }
 
 // newBringUp returns a bring-up of a session. One that was lost has its sandbox still.
@@ -269,6 +270,7 @@ func (b *bringUp) handshake(ctx context.Context, fresh bool) error {
 	e, s := b.engine, &b.session
 	b.warnings = nil
 	env := b.sessionEnv(ctx)
+	b.env = env
 	boot, token, err := e.compose(ctx, b.agent, *s, env)
 	if err != nil {
 		return err
@@ -286,7 +288,7 @@ func (b *bringUp) handshake(ctx context.Context, fresh bool) error {
 	}
 	guest := b.booted
 	if guest == "" {
-		if guest, err = bootGuest(ctx, b.client, boot.Boot, func(phase string) { b.progress.set(phase, "") }); err != nil {
+		if guest, err = bootGuest(ctx, b.client, boot.Boot, b.progress.set); err != nil {
 			return err
 		}
 	}
@@ -310,7 +312,7 @@ func (b *bringUp) sessionEnv(ctx context.Context) map[string]string {
 	b.live.mu.Unlock()
 	if env == nil && b.old != "" && len(b.session.EnvNames) > 0 {
 		var err error
-		if env, err = bootedEnv(ctx, b.client, b.session.EnvNames); err == nil {
+		if env, err = b.engine.bootedEnv(ctx, b.client, b.session.ID, b.session.EnvNames); err == nil {
 			b.live.setEnv(env)
 		} else {
 			b.engine.cfg.Log.WarnContext(ctx, "the session's own env_vars are lost", "session", b.session.ID, "err", err)
@@ -335,7 +337,7 @@ func (b *bringUp) ready(ctx context.Context) error {
 	times := b.progress.times()
 	err := e.cfg.Store.MarkReady(ctx, s.ID, s.Generation, db.Readiness{
 		HarnessSessionID: *s.HarnessSessionID, GuestID: *s.GuestID, Timings: timings(times),
-		Warnings: append(append([]string{}, warnings(b.agent)...), b.warnings...), // those of before are over
+		Warnings: append(append([]string{}, e.warnings(b.agent, *s, b.env)...), b.warnings...), // those of before are over
 	})
 	if err != nil {
 		return err
@@ -381,6 +383,7 @@ func (b *bringUp) fail(ctx context.Context, err error) error {
 	} else {
 		mark = e.cfg.Store.MarkFailed(ctx, s.ID, s.Generation, oneLine(err.Error()))
 	}
+	e.cutEgress(ctx, s.ID)
 	if errors.Is(mark, db.ErrStale) { // stopped by its user, or its agent is gone
 		return errors.New("the session was stopped")
 	}

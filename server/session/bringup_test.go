@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -47,7 +48,7 @@ func TestFailureAtEachStepLeavesNothing(t *testing.T) {
 				t.Errorf("rows: %v", rows)
 			}
 			w.runtime.on(step, nil)
-			if _, err := w.Restart(t.Context(), s.ID, nil); err != nil {
+			if _, err := w.Restart(t.Context(), s.ID, nil, nil); err != nil {
 				t.Fatal(err)
 			}
 			w.say(t, s.ID, "y")
@@ -92,7 +93,7 @@ func TestStopMeetsARestart(t *testing.T) {
 			}
 		})
 		both.Go(func() {
-			_, err := w.Restart(t.Context(), s.ID, nil)
+			_, err := w.Restart(t.Context(), s.ID, nil, nil)
 			if err != nil && !errors.Is(err, session.ErrCreating) && !errors.Is(err, session.ErrRestart) {
 				t.Error(err)
 			}
@@ -347,6 +348,13 @@ func TestDiagnose(t *testing.T) {
 		d.Harness == nil || d.Harness.Status != 200 {
 		t.Errorf("diagnosis = %+v", d)
 	}
+	if d.Notes["capture"] != "" {
+		t.Errorf("notes = %v", d.Notes)
+	}
+	w.runtime.do(*s.ContainerID, func(b *fakeBox) { b.capture = "no nftables here" })
+	if d := w.Diagnose(t.Context(), s); !strings.Contains(d.Notes["capture"], "no nftables here") {
+		t.Errorf("notes = %v", d.Notes)
+	}
 	w.runtime.set(func() { w.runtime.down = true })
 	if d := w.Diagnose(t.Context(), s); d.EngineError == "" || d.ContainerErr == "" || d.ImageErr == "" {
 		t.Errorf("without an engine: %+v", d)
@@ -359,5 +367,58 @@ func TestDiagnose(t *testing.T) {
 	}
 	if after := w.session(t, s.ID); after.Status != db.StatusDead {
 		t.Error("it was brought back")
+	}
+}
+
+func TestDetailsOfABoot(t *testing.T) {
+	w := newWorld(t, nil)
+	next := make(chan sandbox.BootEvent)
+	w.runtime.set(func() {
+		w.runtime.booting = func(tell func(sandbox.BootEvent)) {
+			for ev := range next {
+				tell(ev)
+			}
+		}
+	})
+	s := w.create(t, session.NewSession{})
+	steps := []struct{ phase, detail, seen, shown string }{
+		{"installing_deps", "", "installing_deps", ""},
+		{"installing_deps", "one", "installing_deps", "one"},
+		{"installing_deps", " a\n\x1b[31mb\x00\u202e ", "installing_deps", "a [31mb"},
+		{"injecting_files", "back", "installing_deps", "a [31mb"},
+		{"ready", "no phase of a guest's", "installing_deps", "a [31mb"},
+		{"", "", "installing_deps", "a [31mb"},
+		{"installing_deps", strings.Repeat("é", 501), "installing_deps", strings.Repeat("é", 499) + "…"},
+		{"harness_listening", "d", "harness_listening", "d"},
+	}
+	for _, st := range steps {
+		next <- sandbox.BootEvent{Phase: st.phase, Detail: st.detail}
+		w.until(t, s.ID, func(s db.Session) bool { return deref(s.Phase) == st.seen && deref(s.PhaseDetail) == st.shown })
+	}
+	close(next)
+	if s = w.await(t, s.ID, db.StatusReady); s.PhaseDetail != nil {
+		t.Errorf("detail = %q", *s.PhaseDetail)
+	}
+}
+
+func TestGuestThatTellsDetailsAllTheTime(t *testing.T) {
+	w := newWorld(t, nil)
+	told := make(chan struct{}, 1)
+	w.runtime.set(func() {
+		w.runtime.booting = func(tell func(sandbox.BootEvent)) {
+			for i := range 5000 {
+				tell(sandbox.BootEvent{Phase: "installing_deps", Detail: strconv.Itoa(i)})
+			}
+			told <- struct{}{}
+		}
+	})
+	w.query(t, `CREATE TABLE writes (n INTEGER)`)
+	w.query(t, `CREATE TRIGGER details AFTER UPDATE OF phase_detail ON sessions WHEN NEW.phase_detail IS NOT NULL BEGIN INSERT INTO writes VALUES (1); END`)
+	began := time.Now()
+	s := w.create(t, session.NewSession{})
+	receive(t, told)
+	w.await(t, s.ID, db.StatusReady)
+	if n, most := atoi(t, w.query(t, `SELECT count(*) FROM writes`)[0]), int(time.Since(began)/(100*time.Millisecond))+3; n > most {
+		t.Errorf("%d details were written, want at most %d", n, most)
 	}
 }

@@ -2,9 +2,7 @@ package session
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -41,8 +39,16 @@ func (e *Engine) compose(ctx context.Context, agent db.Agent, s db.Session, env 
 	if err != nil {
 		return composition{}, "", err
 	}
+	setups, err := e.setups(agent)
+	if err != nil {
+		return composition{}, "", err
+	}
 	agentPrompt := prompt.Compose(memories, agent.Prompt)
-	boot := sandbox.Boot{Session: s.ID, Agent: agent.ID, Harness: agent.HarnessID}
+	boot := sandbox.Boot{Session: s.ID, Agent: agent.ID, Harness: agent.HarnessID, CA: e.cfg.Trust, Setup: setups}
+	boot.Requirements, _ = e.requirements(agent, s.ID)
+	if boot.Sealed, err = e.seal(s.ID, env); err != nil {
+		return composition{}, "", err
+	}
 	token = newToken()
 	boot.Env = e.environment(agent, s, env, agentPrompt)
 	boot.Env["HARNESS_PROGRESS_TOKEN"] = token
@@ -68,7 +74,7 @@ var never = []string{
 }
 
 // environment is what the harness and its tools see, later entries winning: the
-// operator's, the agent's, the session's, lap's own.
+// operator's, the agent's, the session's, lap's own. Credentials are stubs.
 func (e *Engine) environment(agent db.Agent, s db.Session, own map[string]string, agentPrompt string) map[string]string {
 	env := maps.Clone(e.cfg.Env)
 	if env == nil {
@@ -79,10 +85,15 @@ func (e *Engine) environment(agent db.Agent, s db.Session, own map[string]string
 	for _, name := range never {
 		delete(env, name)
 	}
+	credentials := e.variables(agent, s, own)
+	for _, c := range credentials {
+		env[c.Name] = c.Stub
+	}
+	useWithGit(env, credentials)
 	base := map[string]string{
 		"AGENT_ID": agent.ID, "SESSION_ID": s.ID, "AGENT_PROMPT": agentPrompt,
 		"REPO_DIR": sandbox.WorkDir, "BRANCH": agent.Branch, "PORT": "4096",
-		"LITELLM_API_BASE": "http://" + sandbox.GatewayAddr, "LITELLM_API_KEY": stub("LITELLM_API_KEY"),
+		"LITELLM_API_BASE": "http://" + sandbox.GatewayAddr, gatewayKey: e.stub(s.ID, gatewayKey),
 		"LITELLM_DEFAULT_MODEL": agent.Model,
 		"LAP_BASE_URL":          "http://" + sandbox.PlatformAddr, "PLATFORM_URL": "http://" + sandbox.PlatformAddr,
 	}
@@ -90,17 +101,10 @@ func (e *Engine) environment(agent db.Agent, s db.Session, own map[string]string
 		base["REPO_URL"] = *agent.RepoURL
 	}
 	if agent.Requirements != nil {
-		base["AGENT_REQUIREMENTS"] = *agent.Requirements
+		base["AGENT_REQUIREMENTS"], _ = e.requirements(agent, s.ID)
 	}
 	maps.Copy(env, base)
 	return env
-}
-
-// stub is what stands for a credential inside a sandbox, different in each.
-func stub(name string) string {
-	random := make([]byte, 4)
-	rand.Read(random) // never fails
-	return "stub_" + strings.ToLower(name) + "_" + hex.EncodeToString(random)
 }
 
 // droppedFiles takes the files that come as LAP_FILE_<n>_DEST and LAP_FILE_<n>_CONTENT

@@ -96,7 +96,7 @@ func (e *Engine) serve(owner string, raw io.ReadWriteCloser) (*http.Client, *pip
 		DisableCompression:    true,
 		ExpectContinueTimeout: 2 * turnAccept, // the turn is given up before: its body is not sent unasked
 	}}
-	services := map[pipe.Service]*pipe.Listener{pipe.Gateway: e.gateway, pipe.Platform: e.platform}
+	services := map[pipe.Service]*pipe.Listener{pipe.Gateway: e.gateway, pipe.Platform: e.platform, pipe.Egress: e.egress}
 	serve := func(ctx context.Context) {
 		host.Serve(owner, services)
 		if err := host.Err(); errors.Is(err, pipe.ErrViolation) {

@@ -22,9 +22,11 @@ func (e *Engine) Create(ctx context.Context, agent db.Agent, in NewSession) (s d
 	if e.ending[agent.ID] > 0 {
 		return db.Session{}, nil, db.ErrNotFound
 	}
+	asked := db.Session{EnvPlain: in.EnvPlain, EnvHosts: in.EnvHosts}
 	row := db.NewSession{
 		AgentID: agent.ID, Title: in.Title, SkillIDs: in.SkillIDs,
-		EnvNames: slices.Sorted(maps.Keys(in.Env)), EnvPlain: in.EnvPlain, Warnings: warnings(agent),
+		EnvNames: slices.Sorted(maps.Keys(in.Env)), EnvPlain: in.EnvPlain, EnvHosts: in.EnvHosts,
+		Budget: in.Budget, Warnings: e.warnings(agent, asked, in.Env),
 		Deadline: time.Now().Add(e.cfg.StartTimeout), WarmKey: warmKey, Once: in.Once,
 	}
 	if len(in.InitialParts) > 0 {
@@ -63,18 +65,6 @@ func (e *Engine) Create(ctx context.Context, agent db.Agent, in NewSession) (s d
 // interrupted is why a session failed whose bring-up ended with lap's process, and whose
 // variables went with it.
 const interrupted = "platform restarted during bring-up, and the session's own env_vars are not stored: create the session again"
-
-// warnings names what an agent asks for and this lap does not do.
-func warnings(agent db.Agent) []string {
-	var list []string
-	if agent.Requirements != nil {
-		list = append(list, "requirements are not installed: sandboxes have no way to reach a package index yet")
-	}
-	if len(agent.MCPServers) > 0 {
-		list = append(list, "mcp_servers are not available to the built-in agent yet")
-	}
-	return list
-}
 
 // noteFirst notes on a session why its initial prompt got no answer, if seq is that. The
 // session stays ready; a turn that only took too long is no failure.

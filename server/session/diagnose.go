@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lap/db"
+	"lap/sandbox"
 )
 
 const (
@@ -27,7 +28,10 @@ func (e *Engine) Diagnose(ctx context.Context, s db.Session) Diagnosis {
 		}
 		l.mu.Unlock()
 	}
-	var looks sync.WaitGroup
+	var (
+		looks   sync.WaitGroup
+		capture string
+	)
 	looks.Go(func() {
 		var err error
 		if d.EngineVersion, err = e.cfg.Runtime.Ping(ctx); err != nil {
@@ -44,11 +48,14 @@ func (e *Engine) Diagnose(ctx context.Context, s db.Session) Diagnosis {
 		d.Warm = warm
 	})
 	if !d.Frozen {
-		looks.Go(func() { d.Harness = e.probe(ctx, s) })
+		looks.Go(func() { d.Harness, capture = e.probe(ctx, s) })
 	}
 	looks.Wait()
 	if d.Frozen {
 		d.Notes["frozen"] = "the sandbox is paused, as nothing has used it for a while; the next use wakes it"
+	}
+	if capture != "" {
+		d.Notes["capture"] = "only programs that use the proxy variables have a way out of this sandbox: " + oneLine(capture)
 	}
 	if s.Revivable {
 		d.Notes["revivable"] = "the sandbox was lost; the next message brings the session back"
@@ -84,28 +91,33 @@ func (e *Engine) diagnoseImage(ctx context.Context, s db.Session, d *Diagnosis) 
 	}
 }
 
-// probe asks a session's harness for its sessions.
-func (e *Engine) probe(ctx context.Context, s db.Session) *HarnessProbe {
+// probe asks a session's harness for its sessions, and its guest why programs that know no
+// proxy have no way out; "" when they have.
+func (e *Engine) probe(ctx context.Context, s db.Session) (found *HarnessProbe, capture string) {
 	l := e.find(s.ID)
 	if l == nil || s.Status != db.StatusReady {
-		return nil
+		return nil, ""
 	}
 	l.mu.Lock()
 	b := l.box
 	l.mu.Unlock()
 	if b == nil {
-		return nil
+		return nil, ""
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	client, err := e.reach(ctx, b)
 	if err == nil {
-		_, err = call(ctx, client, http.MethodGet, "/harness/session", nil)
+		var h sandbox.Health
+		if h, err = guestHealth(ctx, client); err == nil {
+			capture = h.Capture
+			_, err = call(ctx, client, http.MethodGet, "/harness/session", nil)
+		}
 	}
 	if err != nil {
-		return &HarnessProbe{Error: oneLine(err.Error())}
+		return &HarnessProbe{Error: oneLine(err.Error())}, capture
 	}
-	return &HarnessProbe{Status: http.StatusOK}
+	return &HarnessProbe{Status: http.StatusOK}, capture
 }
 
 // Output returns what a session's sandbox printed last, also after it has ended. The

@@ -33,7 +33,8 @@ func (e *Engine) Stop(ctx context.Context, id string) (db.Session, error) {
 // bury removes what is left of a session that was over in a generation. It may have been
 // restarted since.
 func (e *Engine) bury(ctx context.Context, id string, generation int64) error {
-	e.births.Lock() // a session that is just being created is known after this
+	e.cutEgress(ctx, id) // at once: what follows may take its time
+	e.births.Lock()      // a session that is just being created is known after this
 	l := e.find(id)
 	e.births.Unlock()
 	undo := context.WithoutCancel(ctx)

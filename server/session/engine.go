@@ -4,6 +4,7 @@ package session
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"io"
 	"log/slog"
@@ -16,6 +17,8 @@ import (
 	"lap/db"
 	"lap/sandbox"
 	"lap/sandbox/pipe"
+	"lap/sandbox/vault"
+	"lap/sandbox/vault/ca"
 	"lap/server/metrics"
 	"lap/server/mirror"
 )
@@ -30,7 +33,16 @@ type Config struct {
 	Env     map[string]string // for every sandbox, overridden by agents and sessions
 	Repo    string            // cloned for agents that name none; empty: nothing
 	BaseURL string            // public URL of lap, for links; may be empty
-	Pool    PoolConfig
+
+	EnvPlain []string       // names in Env that are no secret, whatever they look like
+	StubKey  []byte         // of what stands for credentials
+	Sealer   *db.Sealer     // of what a sandbox keeps for lap
+	CA       *ca.Authority  // of the connections that are opened
+	Trust    string         // certificates that sandboxes are to trust, PEM
+	Roots    *x509.CertPool // of the hosts of opened connections; nil: the system's
+	Egress   EgressConfig
+
+	Pool PoolConfig
 
 	Gateway  http.Handler                                 // the model gateway that sandboxes reach
 	Platform func(agentID, sessionID string) http.Handler // the REST API as one session's agent reaches it
@@ -53,8 +65,11 @@ type Engine struct {
 	stop  context.CancelFunc
 	tasks sync.WaitGroup // what Run waits for before it returns
 
-	gateway, platform *pipe.Listener
-	reconnecting      chan struct{} // holds those who reach sandboxes that nobody waits for
+	gateway, platform, egress *pipe.Listener
+
+	vault        *vault.Vault
+	seen         *ledger
+	reconnecting chan struct{} // holds those who reach sandboxes that nobody waits for
 
 	// births is held for reading while a session is stored and made known in live, so
 	// that who holds it for writing finds every stored session there.
@@ -72,10 +87,14 @@ const reconnects = 2
 func New(ctx context.Context, cfg Config) *Engine {
 	e := &Engine{
 		cfg:     cfg,
-		gateway: pipe.NewListener(), platform: pipe.NewListener(),
+		gateway: pipe.NewListener(), platform: pipe.NewListener(), egress: pipe.NewListener(), seen: newLedger(cfg.Store, cfg.Log),
 		live: map[string]*live{}, ending: map[string]int{}, reconnecting: make(chan struct{}, reconnects),
 	}
 	e.pool = newPool(e, cfg.Pool)
+	e.vault = vault.New(vault.Config{
+		CA: cfg.CA, Network: cfg.Egress.Network, Roots: cfg.Roots, Policy: e.policy,
+		Connected: e.seen.connected, Requested: e.seen.requested, Log: cfg.Log,
+	})
 	e.ctx, e.stop = context.WithCancel(context.WithoutCancel(ctx))
 	return e
 }
@@ -102,6 +121,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	serve(e.gateway, e.cfg.Gateway)
 	serve(e.platform, http.HandlerFunc(e.servePlatform))
+	g.Go(func() error { return e.vault.Run(ctx) })
+	g.Go(func() error { return e.serveEgress(ctx) })
+	g.Go(func() error { return e.seen.run(ctx) })
 	g.Go(func() error { return e.reconcileLoop(ctx) })
 	g.Go(func() error { return e.restLoop(ctx) })
 	g.Go(func() error { return e.pool.run(ctx) })
@@ -114,7 +136,10 @@ func (e *Engine) Run(ctx context.Context) error {
 		defer cancel()
 		return e.saveOutputs(last)
 	})
-	return g.Wait()
+	err := g.Wait()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	return errors.Join(err, e.seen.flush(last)) // now that no connection is left to be told of
 }
 
 // drainTimeout bounds how long a stop waits for work that does not end, such as a call

@@ -3,6 +3,8 @@ package session
 import (
 	"context"
 	"encoding/json"
+
+	"lap/sandbox/vault"
 )
 
 // Reconcile compares rows and sandboxes once.
@@ -57,3 +59,12 @@ const (
 	HeavyDrafts = heavyDrafts
 	MaxLine     = maxLine
 )
+
+// Policy is what the vault is told of a session.
+var Policy = (*Engine).policy
+
+// Connected tells the engine of a connection that its vault has seen.
+func Connected(e *Engine, c vault.Connection) { e.seen.connected(c) }
+
+// Requested is Connected for requests.
+func Requested(e *Engine, r vault.Request) { e.seen.requested(r) }

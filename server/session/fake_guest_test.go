@@ -159,6 +159,7 @@ func (g *fakeGuest) health(w http.ResponseWriter, _ *http.Request) {
 		if g.boot != nil {
 			h.Session = g.boot.Session
 		}
+		h.Capture = g.box.capture
 	})
 	_ = json.NewEncoder(w).Encode(h)
 }
@@ -174,6 +175,11 @@ func (g *fakeGuest) takeBoot(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).Flush()
 	}
 	tell(sandbox.BootEvent{Phase: "injecting_files"})
+	var booting func(func(sandbox.BootEvent))
+	g.runtime.set(func() { booting = g.runtime.booting })
+	if booting != nil {
+		booting(tell)
+	}
 	if err := g.runtime.run(r.Context(), "boot", g.box.ID); err != nil {
 		tell(sandbox.BootEvent{Error: err.Error()})
 		return

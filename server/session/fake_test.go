@@ -45,6 +45,7 @@ type fakeRuntime struct {
 	script  script
 	seen    []sighting
 	journal func(w http.ResponseWriter, r *http.Request, g *fakeGuest) bool // answers for the guest; nil: the guest does
+	booting func(tell func(sandbox.BootEvent))                              // what guests tell while they boot
 	n       int                                                             // makes ids
 }
 
@@ -62,6 +63,8 @@ type fakeBox struct {
 	note  string        // a file in it
 	boot  *sandbox.Boot // the file that keeps the latest boot
 	guest *fakeGuest    // nil: it does not run
+
+	capture string // why programs that know no proxy have no way out
 }
 
 // on sets what happens at a step, such as "before start"; nil: nothing.

@@ -166,7 +166,7 @@ func TestFeedGoesOnAcrossALoss(t *testing.T) {
 	for _, next := range []func(){
 		func() { w.runtime.vanish(*s.ContainerID) },
 		func() {
-			if _, err := w.Restart(t.Context(), s.ID, nil); err != nil {
+			if _, err := w.Restart(t.Context(), s.ID, nil, nil); err != nil {
 				t.Error(err)
 			}
 		},

@@ -172,7 +172,7 @@ func TestFrozenSessionIsStoppedAndRestarted(t *testing.T) {
 	w := freezing(t)
 	s := w.ready(t)
 	w.freeze(t, s)
-	after, err := w.Restart(t.Context(), s.ID, nil)
+	after, err := w.Restart(t.Context(), s.ID, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func TestFreezingMeetsARestart(t *testing.T) {
 		}
 		return nil
 	})
-	after, err := w.Restart(t.Context(), s.ID, nil)
+	after, err := w.Restart(t.Context(), s.ID, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

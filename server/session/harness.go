@@ -86,15 +86,15 @@ func refusalOf(res *http.Response) error {
 var guestPhases = []string{"injecting_files", "cloning_repo", "installing_deps", "harness_listening"}
 
 // bootGuest tells a fresh guest whose session it runs, passing its phases on, and returns
-// the id of the guest process. What answers may be anything: a phase counts only once,
-// and forward.
-func bootGuest(ctx context.Context, client *http.Client, b sandbox.Boot, phase func(string)) (guest string, err error) {
+// the id of the guest process. What answers may be anything: phases only go forward, and
+// one is passed on again only with another detail, which is one line.
+func bootGuest(ctx context.Context, client *http.Client, b sandbox.Boot, phase func(name, detail string)) (guest string, err error) {
 	res, err := send(ctx, client, http.MethodPost, "/boot", b)
 	if err != nil {
 		return "", err
 	}
 	defer res.Body.Close()
-	reached := -1
+	reached, shown := -1, ""
 	lines := bufio.NewScanner(res.Body) // a line is at most 64 KiB
 	for lines.Scan() {
 		var ev sandbox.BootEvent
@@ -107,9 +107,10 @@ func bootGuest(ctx context.Context, client *http.Client, b sandbox.Boot, phase f
 		case ev.Done:
 			return ev.Guest, nil
 		}
-		if at := slices.Index(guestPhases, ev.Phase); at > reached {
-			reached = at
-			phase(ev.Phase)
+		at, detail := slices.Index(guestPhases, ev.Phase), cutLine(ev.Detail, maxDetail)
+		if at > reached || at == reached && at >= 0 && detail != "" && detail != shown {
+			reached, shown = at, detail
+			phase(ev.Phase, detail)
 		}
 	}
 	return "", fmt.Errorf("boot: the sandbox ended: %w", errors.Join(lines.Err(), io.ErrUnexpectedEOF))

@@ -150,7 +150,7 @@ func TestSandboxThatCannotBeReplaced(t *testing.T) {
 		t.Errorf("a message to it: %v", a.err)
 	}
 	w.runtime.fail("create", nil)
-	if _, err := w.Restart(t.Context(), s.ID, nil); err != nil {
+	if _, err := w.Restart(t.Context(), s.ID, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	w.say(t, s.ID, "again")
@@ -246,7 +246,7 @@ func TestRestart(t *testing.T) {
 	s := w.ready(t)
 	w.say(t, s.ID, "one")
 	w.runtime.do(*s.ContainerID, func(b *fakeBox) { b.note = "a file" })
-	after, err := w.Restart(t.Context(), s.ID, nil)
+	after, err := w.Restart(t.Context(), s.ID, nil, nil)
 	if err != nil || after.Status != db.StatusReady || after.Generation != 2 || after.ID != s.ID {
 		t.Fatalf("restarted session = %+v, %v", after, err)
 	}
@@ -260,19 +260,19 @@ func TestRestart(t *testing.T) {
 
 func TestRestartFromEachState(t *testing.T) {
 	w := newWorld(t, nil)
-	if _, err := w.Restart(t.Context(), "no-such", nil); !errors.Is(err, db.ErrNotFound) {
+	if _, err := w.Restart(t.Context(), "no-such", nil, nil); !errors.Is(err, db.ErrNotFound) {
 		t.Errorf("unknown session: %v", err)
 	}
 	s := w.ready(t)
 	if _, err := w.Stop(t.Context(), s.ID); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Restart(t.Context(), s.ID, nil); err != nil {
+	if _, err := w.Restart(t.Context(), s.ID, nil, nil); err != nil {
 		t.Errorf("stopped session: %v", err)
 	}
 	w.say(t, s.ID, "x")
 	w.runtime.fail("start", errors.New("not today"))
-	_, err := w.Restart(t.Context(), s.ID, nil)
+	_, err := w.Restart(t.Context(), s.ID, nil, nil)
 	if !errors.Is(err, session.ErrRestart) || !strings.Contains(err.Error(), "not today") {
 		t.Errorf("a restart that fails: %v", err)
 	}
@@ -282,9 +282,9 @@ func TestRestartFromEachState(t *testing.T) {
 	}
 	entered, release := w.runtime.hold("before create")
 	done := make(chan error, 1)
-	go func() { _, err := w.Restart(t.Context(), s.ID, nil); done <- err }()
+	go func() { _, err := w.Restart(t.Context(), s.ID, nil, nil); done <- err }()
 	receive(t, entered)
-	if _, err := w.Restart(t.Context(), s.ID, nil); !errors.Is(err, session.ErrCreating) {
+	if _, err := w.Restart(t.Context(), s.ID, nil, nil); !errors.Is(err, session.ErrCreating) {
 		t.Errorf("creating session: %v", err)
 	}
 	release()
@@ -305,7 +305,7 @@ func TestRestartWhileATurnRuns(t *testing.T) {
 	second := w.send(t.Context(), s.ID, "second")
 	w.awaitTurns(t, s.ID, "running first\nqueued second")
 	w.runtime.answer(echo)
-	if _, err := w.Restart(t.Context(), s.ID, nil); err != nil {
+	if _, err := w.Restart(t.Context(), s.ID, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	if a := receive(t, first); !errors.Is(a.err, session.ErrHarness) || !strings.Contains(a.err.Error(), "was replaced") {
@@ -326,7 +326,7 @@ func TestManyRestartsAtOnce(t *testing.T) {
 	worked := 0
 	for range 20 {
 		restarts.Go(func() {
-			_, err := w.Restart(t.Context(), s.ID, nil)
+			_, err := w.Restart(t.Context(), s.ID, nil, nil)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -349,7 +349,7 @@ func TestManyRestartsAtOnce(t *testing.T) {
 }
 
 func TestVariablesOfASession(t *testing.T) {
-	in := session.NewSession{Env: map[string]string{"A": "1", "B": "2"}, EnvPlain: []string{"A"}}
+	in := session.NewSession{Env: map[string]string{"A": "1", "B": "2"}, EnvPlain: []string{"A", "B", "C"}}
 	env := func(w *world) string {
 		var got []string
 		w.runtime.set(func() {
@@ -367,20 +367,20 @@ func TestVariablesOfASession(t *testing.T) {
 	}{
 		{"a restart", func(t *testing.T, w *world, s db.Session) {
 			t.Helper()
-			if _, err := w.Restart(t.Context(), s.ID, nil); err != nil {
+			if _, err := w.Restart(t.Context(), s.ID, nil, nil); err != nil {
 				t.Fatal(err)
 			}
 		}, "1 2 ", ""},
 		{"a restart with others", func(t *testing.T, w *world, s db.Session) {
 			t.Helper()
-			if _, err := w.Restart(t.Context(), s.ID, map[string]string{"B": "3", "C": "4"}); err != nil {
+			if _, err := w.Restart(t.Context(), s.ID, map[string]string{"B": "3", "C": "4"}, nil); err != nil {
 				t.Fatal(err)
 			}
 		}, " 3 4", "A"},
 		{"a new process and a restart", func(t *testing.T, w *world, s db.Session) {
 			t.Helper()
 			w.restart(t)
-			if _, err := w.Restart(t.Context(), s.ID, nil); err != nil {
+			if _, err := w.Restart(t.Context(), s.ID, nil, nil); err != nil {
 				t.Fatal(err)
 			}
 		}, "1 2 ", ""},
@@ -409,7 +409,7 @@ func TestVariablesOfASession(t *testing.T) {
 			w.runtime.vanish(*s.ContainerID)
 			w.start(t)
 			w.say(t, s.ID, "x")
-			if _, err := w.Restart(t.Context(), s.ID, in.Env); err != nil {
+			if _, err := w.Restart(t.Context(), s.ID, in.Env, nil); err != nil {
 				t.Fatal(err)
 			}
 		}, "1 2 ", ""},

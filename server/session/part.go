@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -45,16 +46,33 @@ func modelError(answer json.RawMessage) error {
 	return fmt.Errorf("%s: %s", m.Info.Error.Name, m.Info.Error.Data.Message)
 }
 
-// maxReason is how many characters of an error a user is shown.
-const maxReason = 2000
+// How many characters a user is shown.
+const (
+	maxReason = 2000 // of an error
+	maxDetail = 500  // of what a bring-up does
+)
 
 // oneLine is text on one line, cut at maxReason.
-func oneLine(text string) string {
-	line := []rune(strings.Join(strings.Fields(text), " "))
-	if len(line) > maxReason {
-		line = append(line[:maxReason-1], '…')
+func oneLine(text string) string { return cutLine(text, maxReason) }
+
+// cutLine is text on one line of at most n characters, without what does not print.
+func cutLine(text string, n int) string {
+	line := []rune(strings.Join(strings.Fields(strings.Map(visible, text)), " "))
+	if len(line) > n {
+		line = append(line[:n-1], '…')
 	}
 	return string(line)
+}
+
+// visible is r, white space as a blank, or -1 when r does not print.
+func visible(r rune) rune {
+	switch {
+	case unicode.IsSpace(r):
+		return ' '
+	case !unicode.IsPrint(r):
+		return -1
+	}
+	return r
 }
 
 // preview is the first text of a user turn on one line, or "" when it has none.

@@ -386,5 +386,15 @@ func (p *pool) counts(ctx context.Context, agentID string) (map[string]int, erro
 	return n, err
 }
 
-// Changed says that something has changed from which sandboxes of an agent may be made.
-func (e *Engine) Changed(string) { e.pool.wake() }
+// Changed says that something has changed from which sandboxes of an agent may be made, or
+// by which they are ruled. It returns at once.
+func (e *Engine) Changed(agentID string) {
+	e.pool.wake()
+	e.launch(func(ctx context.Context) { // a policy may have to be asked of a sandbox
+		for _, l := range e.lives() {
+			if l.agent == agentID {
+				e.vault.Changed(ctx, l.id)
+			}
+		}
+	})
+}

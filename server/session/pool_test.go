@@ -61,7 +61,7 @@ func TestSessionTakesAWarmSandbox(t *testing.T) {
 	w.ready(t) // now the agent is one that is used
 	warm := w.awaitWarm(t, w.agent.ID)
 	w.runtime.fail("create", errors.New("not needed"))
-	made := w.create(t, session.NewSession{InitialParts: text("x"), Env: map[string]string{"A": "1"}})
+	made := w.create(t, session.NewSession{InitialParts: text("x"), Env: map[string]string{"A": "1"}, EnvPlain: []string{"A"}})
 	if deref(made.ContainerID) != warm[0] || !strings.Contains(warm[0], made.ID) {
 		t.Errorf("session = %+v, warm %v", made, warm)
 	}

@@ -10,11 +10,16 @@ import (
 	"lap/db"
 )
 
+// writeEvery is the least time between two writes of details, of which a sandbox may tell
+// as many as it likes.
+const writeEvery = 100 * time.Millisecond
+
 // progress writes the phases of one bring-up to its row and takes their times. Writing is
 // best effort and off the bring-up's path: a phase that is overtaken before it was
 // written is skipped.
 type progress struct {
 	next  chan phase
+	over  chan struct{} // closed when no phase is to come
 	done  chan struct{}
 	close sync.Once
 	stall *time.Timer // fires when nothing was heard for too long
@@ -33,15 +38,29 @@ type span struct {
 
 func startProgress(ctx context.Context, store *db.Store, s db.Session, limit time.Duration, stalled func()) *progress {
 	p := &progress{
-		next: make(chan phase, 1), done: make(chan struct{}), stall: time.AfterFunc(limit, stalled), limit: limit, began: time.Now(),
+		next: make(chan phase, 1), over: make(chan struct{}), done: make(chan struct{}),
+		stall: time.AfterFunc(limit, stalled), limit: limit, began: time.Now(),
 	}
 	go func() {
 		defer close(p.done)
 		for ph := range p.next {
 			_ = store.SetPhase(ctx, s.ID, s.Generation, ph.name, ph.detail, time.Now().Add(limit)) // best effort
+			if ph.detail != "" {
+				p.pause()
+			}
 		}
 	}()
 	return p
+}
+
+// pause waits for writeEvery, or until no phase is to come.
+func (p *progress) pause() {
+	timer := time.NewTimer(writeEvery)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-p.over:
+	}
 }
 
 // set notes a phase. It must not be called after, or at the same time as, stop.
@@ -67,6 +86,7 @@ func (p *progress) stop() {
 	p.close.Do(func() {
 		p.stall.Stop()
 		close(p.next)
+		close(p.over)
 	})
 	<-p.done
 }

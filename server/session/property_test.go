@@ -142,7 +142,7 @@ func (s *storm) act(ctx context.Context, r *rand.Rand) {
 	case n < 600:
 		s.call(func(e *session.Engine) error { return s.message(ctx, e, r, id) })
 	case n < 640:
-		s.call(func(e *session.Engine) error { _, err := e.Restart(ctx, id, nil); return err })
+		s.call(func(e *session.Engine) error { _, err := e.Restart(ctx, id, nil, nil); return err })
 	case n < 700:
 		s.call(func(e *session.Engine) error { return e.Abort(ctx, id) })
 	case n < 730:

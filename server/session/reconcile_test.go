@@ -87,7 +87,7 @@ func TestReconcileMeetsASandboxThatIsMadeMeanwhile(t *testing.T) {
 	go func() { done <- session.Reconcile(w.Engine, context.WithoutCancel(t.Context())) }()
 	receive(t, entered)
 	s := w.ready(t)
-	if _, err := w.Restart(t.Context(), before.ID, nil); err != nil {
+	if _, err := w.Restart(t.Context(), before.ID, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	release()
@@ -108,7 +108,7 @@ func TestSandboxThatCouldNotBeRemovedIsRemovedLater(t *testing.T) {
 	if _, err := w.Stop(t.Context(), s.ID); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Restart(t.Context(), other.ID, nil); err != nil {
+	if _, err := w.Restart(t.Context(), other.ID, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	if ids := w.runtime.ids(); len(ids) != 3 {

@@ -35,6 +35,7 @@ func (e *Engine) lost(ctx context.Context, l *live, s db.Session, cause error) e
 	} else {
 		e.cfg.Metrics.Died(metrics.DeathDisappeared)
 	}
+	e.cutEgress(ctx, s.ID)
 	l.dropBox(s.Generation)
 	l.turnsChanged()
 	errs := []error{e.saveOutput(ctx, l), e.settle(ctx, s.ID)}
@@ -162,8 +163,9 @@ func (e *Engine) awaitBringUp(ctx context.Context, b *bringUp) error {
 // Restart replaces the sandbox of a session and waits until it is ready. Its
 // conversation stays and is told to the fresh one with the next message; files and
 // processes are lost. env are per-session variables; nil: those that it had, where they
-// can be had. Errors: db.ErrNotFound, ErrCreating, ErrRestart.
-func (e *Engine) Restart(ctx context.Context, id string, env map[string]string) (db.Session, error) {
+// can be had. hosts are what env is bound to; nil: what those names are bound to already.
+// Errors: db.ErrNotFound, ErrCreating, ErrRestart.
+func (e *Engine) Restart(ctx context.Context, id string, env map[string]string, hosts map[string][]string) (db.Session, error) {
 	s, err := e.cfg.Store.SessionState(ctx, id)
 	if err != nil {
 		return db.Session{}, err
@@ -175,7 +177,7 @@ func (e *Engine) Restart(ctx context.Context, id string, env map[string]string) 
 	if env != nil { // those that it had and has no more are warned of
 		names := slices.AppendSeq(slices.Clone(s.EnvNames), maps.Keys(env))
 		slices.Sort(names)
-		c.EnvNames = slices.Compact(names)
+		c.EnvNames, c.EnvHosts = slices.Compact(names), hosts
 	} else {
 		env = e.recallEnv(ctx, s)
 	}
@@ -212,7 +214,7 @@ func (e *Engine) recallEnv(ctx context.Context, s db.Session) map[string]string 
 	a, err := e.enter(ctx, l, s)
 	if err == nil {
 		defer a.release()
-		env, err = bootedEnv(ctx, a.client, s.EnvNames)
+		env, err = e.bootedEnv(ctx, a.client, s.ID, s.EnvNames)
 	}
 	if err != nil { // the session will have a warning
 		e.cfg.Log.WarnContext(ctx, "the session's own env_vars are lost", "session", s.ID, "err", err)
@@ -229,7 +231,7 @@ func (e *Engine) learnEnv(ctx context.Context, l *live, b *box, client *http.Cli
 	if known {
 		return nil
 	}
-	env, err := bootedEnv(ctx, client, b.session.EnvNames)
+	env, err := e.bootedEnv(ctx, client, l.id, b.session.EnvNames)
 	if err == nil {
 		l.setEnv(env)
 	}
@@ -242,18 +244,22 @@ func (l *live) setEnv(env map[string]string) {
 	l.env = env
 }
 
-// bootedEnv returns the named variables of what a sandbox was last booted with.
-func bootedEnv(ctx context.Context, client *http.Client, names []string) (map[string]string, error) {
+// bootedEnv returns the named variables of a session that its sandbox keeps sealed.
+func (e *Engine) bootedEnv(ctx context.Context, client *http.Client, sessionID string, names []string) (map[string]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
 	answer, err := call(ctx, client, http.MethodGet, "/boot", nil)
 	if err != nil {
 		return nil, err
 	}
-	boot := sandbox.Boot{Env: map[string]string{}}
+	var boot sandbox.Boot
 	if err := json.Unmarshal(answer, &boot); err != nil {
 		return nil, fmt.Errorf("the guest's boot is no JSON: %w", err)
 	}
-	maps.DeleteFunc(boot.Env, func(name, _ string) bool { return !slices.Contains(names, name) })
-	return boot.Env, nil
+	env, err := e.unseal(sessionID, boot.Sealed)
+	if err != nil {
+		return nil, err
+	}
+	maps.DeleteFunc(env, func(name, _ string) bool { return !slices.Contains(names, name) })
+	return env, nil
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 
 	"lap/db"
 	"lap/sandbox"
@@ -33,17 +34,43 @@ func (e *Engine) trees(agent db.Agent) ([]tree, error) {
 	if repo != "" {
 		list = append(list, tree{sandbox.WorkDir, repo, agent.Branch})
 	}
-	var projects []struct {
-		ID      string `json:"id"`
-		RepoURL string `json:"repo_url"`
-		Branch  string `json:"branch"`
-	}
-	if err := json.Unmarshal(agent.Projects, &projects); err != nil {
-		return nil, fmt.Errorf("projects: %w", err)
-	}
+	projects, err := projectsOf(agent)
 	for _, p := range projects {
 		if p.RepoURL != "" {
-			list = append(list, tree{ProjectsDir + "/" + folder(p.ID), p.RepoURL, cmp.Or(p.Branch, "main")})
+			list = append(list, tree{p.dir(), p.RepoURL, cmp.Or(p.Branch, "main")})
+		}
+	}
+	return list, err
+}
+
+// A project is an entry of an agent's projects.
+type project struct {
+	ID       string `json:"id"`
+	Name     string `json:"name"`
+	RepoURL  string `json:"repo_url"`
+	Branch   string `json:"branch"`
+	SetupCmd string `json:"setup_cmd"`
+}
+
+func (p project) dir() string { return ProjectsDir + "/" + folder(p.ID) }
+
+func projectsOf(agent db.Agent) (list []project, err error) {
+	if err := json.Unmarshal(agent.Projects, &list); err != nil {
+		return nil, fmt.Errorf("projects: %w", err)
+	}
+	return list, nil
+}
+
+// setups are the commands that prepare an agent's projects.
+func (e *Engine) setups(agent db.Agent) ([]sandbox.Setup, error) {
+	projects, err := projectsOf(agent)
+	if err != nil {
+		return nil, err
+	}
+	var list []sandbox.Setup
+	for _, p := range projects {
+		if strings.TrimSpace(p.SetupCmd) != "" {
+			list = append(list, sandbox.Setup{Name: p.Name, Dir: p.dir(), Command: p.SetupCmd})
 		}
 	}
 	return list, nil
@@ -92,13 +119,16 @@ func (b *bringUp) clone(ctx context.Context, t tree, env map[string]string) erro
 	return res.Body.Close()
 }
 
+// gitTokens are variables that hold a credential for repositories, the preferred first.
+var gitTokens = []string{"GITHUB_TOKEN", "GH_TOKEN"}
+
 // gitToken is the credential for an agent's repositories, and its name: GIT_TOKEN, which
 // only the operator can set and no sandbox sees, else GITHUB_TOKEN, else GH_TOKEN.
 func (e *Engine) gitToken(agent db.Agent, env map[string]string) (token, name string) {
 	if token := e.cfg.Env["GIT_TOKEN"]; token != "" {
 		return token, "CONTAINER_ENV_GIT_TOKEN"
 	}
-	for _, name := range []string{"GITHUB_TOKEN", "GH_TOKEN"} {
+	for _, name := range gitTokens {
 		for _, vars := range []map[string]string{env, agent.Env, e.cfg.Env} {
 			if token := vars[name]; token != "" {
 				return token, name

@@ -31,11 +31,13 @@ var (
 // NewSession says what session to create.
 type NewSession struct {
 	Title        *string
-	InitialParts []json.RawMessage // the first user turn, sent when the session is ready; empty: none
-	Env          map[string]string // per-session variables; they win over the agent's and are never stored
-	EnvPlain     []string          // names in Env that are no secret
-	SkillIDs     []string          // extra skills, which exist
-	Once         *db.Once          // nil: the request has no idempotency key
+	InitialParts []json.RawMessage   // the first user turn, sent when the session is ready; empty: none
+	Env          map[string]string   // per-session variables; they win over the agent's and are never stored
+	EnvPlain     []string            // names in Env that are no secret
+	EnvHosts     map[string][]string // hosts that names in Env are bound to
+	Budget       *db.Budget          // nil: none of its own
+	SkillIDs     []string            // extra skills, which exist
+	Once         *db.Once            // nil: the request has no idempotency key
 }
 
 // A Turn is one user message to a session.

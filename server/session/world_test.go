@@ -18,6 +18,7 @@ import (
 
 	"lap/db"
 	"lap/sandbox"
+	"lap/sandbox/vault"
 	"lap/server/metrics"
 	"lap/server/session"
 )
@@ -30,6 +31,7 @@ type world struct {
 	*session.Engine
 	store   *db.Store
 	runtime *fakeRuntime
+	sealer  *db.Sealer
 	path    string  // of the database
 	file    *sql.DB // the same, past the store
 	config  session.Config
@@ -55,6 +57,7 @@ func newWorld(tb testing.TB, change func(*session.Config)) *world {
 		Store: w.store, Runtime: w.runtime, BaseURL: "https://lap.example.com", Metrics: metrics.New(),
 		Gateway: http.NotFoundHandler(), Platform: func(string, string) http.Handler { return http.NotFoundHandler() },
 		StartTimeout: time.Minute, TurnTimeout: time.Minute, Reconcile: time.Hour, Log: logger(),
+		Sealer: w.sealer, StubKey: make([]byte, 32), Egress: session.EgressConfig{Network: &vault.Network{}},
 	}
 	if change != nil {
 		change(&w.config)
@@ -85,11 +88,11 @@ func logger() *slog.Logger {
 
 func (w *world) openStore(tb testing.TB) {
 	tb.Helper()
-	sealer, err := db.NewSealer(make([]byte, db.KeySize))
-	if err != nil {
+	var err error
+	if w.sealer, err = db.NewSealer(make([]byte, db.KeySize)); err != nil {
 		tb.Fatal(err)
 	}
-	w.store, err = db.Open(tb.Context(), db.Config{Path: w.path, Schema: schema(tb), Sealer: sealer})
+	w.store, err = db.Open(tb.Context(), db.Config{Path: w.path, Schema: schema(tb), Sealer: w.sealer})
 	if err != nil {
 		tb.Fatal(err)
 	}
