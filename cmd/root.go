@@ -51,7 +51,7 @@ func newRoot(schema string) *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w: see \"%s --help\"", err, c.CommandPath())}
 	})
-	root.AddCommand(newServe(schema), newDemo(schema))
+	root.AddCommand(newServe(schema), newDemo(schema), newAudit())
 	root.AddCommand(sandboxCommands()...)
 	return root
 }
