@@ -48,7 +48,9 @@ func hostedRepository(t *testing.T, token string) (url string) {
 	run(work, "add", ".")
 	run(work, "commit", "-q", "-m", "the first")
 	run(root, "clone", "-q", "--bare", work, "r.git")
-	backend := &cgi.Handler{Path: git, Args: []string{"http-backend"}, Env: []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1"}}
+	backend := &cgi.Handler{Path: git, Args: []string{"http-backend"}, Env: []string{
+		"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=http.receivepack", "GIT_CONFIG_VALUE_0=true",
+	}}
 	mux := http.NewServeMux()
 	mux.Handle("/open/", http.StripPrefix("/open", backend))
 	mux.HandleFunc("/private/", func(w http.ResponseWriter, r *http.Request) {

@@ -35,7 +35,7 @@ func TestContainerIsSealed(t *testing.T) {
 		{"network", host.NetworkMode, container.NetworkMode("none")},
 		{"privileged", host.Privileged, false},
 		{"capabilities dropped", fmt.Sprint(host.CapDrop), "[ALL]"},
-		{"capabilities added", fmt.Sprint(host.CapAdd), "[CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER CAP_SETGID CAP_SETUID]"},
+		{"capabilities added", fmt.Sprint(host.CapAdd), "[CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER CAP_NET_ADMIN CAP_SETGID CAP_SETPCAP CAP_SETUID]"},
 		{"security", fmt.Sprint(host.SecurityOpt), "[no-new-privileges]"},
 		{"cpus", host.NanoCPUs, int64(1_500_000_000)},
 		{"memory", host.Memory, int64(300 << 20)},
@@ -118,8 +118,8 @@ func TestAnyLinuxImageWorks(t *testing.T) {
 func TestEnvironmentInside(t *testing.T) {
 	engine(t)
 	s := serve(t, options{env: []string{"CONTAINER_ENV_A=operator", "CONTAINER_ENV_B=operator", "CONTAINER_ENV_C=operator", "CONTAINER_ENV_MASTER_KEY=no", "LITELLM_API_KEY=" + gatewayKey}})
-	agent := s.agent(t, client.NewAgent{EnvVars: map[string]string{"B": "agent", "C": "agent", "SESSION_ID": "mine"}})
-	sess := s.session(t, agent.ID, client.NewSession{EnvVars: map[string]string{"C": "session"}})
+	agent := s.agent(t, client.NewAgent{EnvVars: map[string]string{"B": "agent", "C": "agent", "SESSION_ID": "mine"}, EnvPlain: []string{"B", "C"}})
+	sess := s.session(t, agent.ID, client.NewSession{EnvVars: map[string]string{"C": "session"}, EnvPlain: []string{"C"}})
 	for name, want := range map[string]string{
 		"A": "operator", "B": "agent", "C": "session", "SESSION_ID": sess.ID, "AGENT_ID": agent.ID,
 		"MASTER_KEY": "", "LITELLM_API_BASE": "http://127.0.0.1:4000", "LITELLM_DEFAULT_MODEL": "scripted/echo",

@@ -23,6 +23,10 @@ func upstream(t *testing.T) (url string, seen func() []string) {
 		if err != nil {
 			t.Error(err)
 		}
+		if r.Method == http.MethodGet { // what models cost is not known to this gateway
+			http.NotFound(w, r)
+			return
+		}
 		requests <- r.Method + " " + r.URL.Path + " " + r.Header.Get("Authorization") + "\n" + string(body)
 		w.Header().Set("Content-Type", "text/event-stream")
 		for _, frame := range []string{

@@ -164,7 +164,7 @@ func TestRestartKeepsTheConversation(t *testing.T) {
 	docker := engine(t)
 	s := serve(t, options{env: []string{"WARM_POOL_SIZE=0"}})
 	agent := s.agent(t, client.NewAgent{})
-	sess := s.session(t, agent.ID, client.NewSession{EnvVars: map[string]string{"MINE": "still"}})
+	sess := s.session(t, agent.ID, client.NewSession{EnvVars: map[string]string{"MINE": "still"}, EnvPlain: []string{"MINE"}})
 	s.sh(t, sess.ID, "echo x > /work/file")
 	after, err := s.Restart(t.Context(), sess.ID, nil)
 	if err != nil || after.Status != "ready" || *after.TaskARN == *sess.TaskARN {
@@ -225,7 +225,7 @@ func TestWarmSandboxIsTaken(t *testing.T) {
 		}
 		return warm != ""
 	})
-	sess := s.session(t, agent.ID, client.NewSession{EnvVars: map[string]string{"MINE": "yes"}})
+	sess := s.session(t, agent.ID, client.NewSession{EnvVars: map[string]string{"MINE": "yes"}, EnvPlain: []string{"MINE"}})
 	if sess.TaskARN == nil || *sess.TaskARN != warm {
 		t.Errorf("the session has container %v, want %s", sess.TaskARN, warm)
 	}
