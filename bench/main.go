@@ -1,5 +1,6 @@
 // Bench measures lap against floors taken in the same run, on this machine, and prints
-// one table of ratios. It needs ./lap, a Docker engine and the default image.
+// one table of ratios. It needs ./lap, a Docker engine and the default image. Arguments
+// choose some of the measurements by their names.
 package main
 
 import (
@@ -8,13 +9,14 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"text/tabwriter"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx); err != nil {
+	if err := run(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -26,7 +28,28 @@ type result struct {
 	what, measured, floor, relation string
 }
 
-func run(ctx context.Context) (err error) {
+// measurements are all there is, in order.
+var measurements = []struct {
+	name string
+	take func(context.Context, *world) ([]result, error)
+}{
+	{"start", start},
+	{"read", read},
+	{"cold", cold},
+	{"pipes", pipes},
+	{"message", message},
+	{"memory", memory},
+	{"appends", appends},
+	{"warm", warm},
+	{"thaw", thaw},
+	{"share", share},
+	{"fanout", fanOut},
+	{"egress", egress},
+	{"credentials", credentials},
+	{"adoption", adoption},
+}
+
+func run(ctx context.Context, names []string) (err error) {
 	w, err := newWorld(ctx)
 	if err != nil {
 		return err
@@ -34,12 +57,13 @@ func run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, w.close(context.WithoutCancel(ctx))) }()
 	out := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(out, "what\tmeasured\tfloor\trelation")
-	for _, measure := range []func(context.Context, *world) ([]result, error){
-		start, read, cold, pipes, message, memory, appends, warm, thaw, share, fanOut, adoption,
-	} {
-		rows, err := measure(ctx, w)
+	for _, m := range measurements {
+		if len(names) > 0 && !slices.Contains(names, m.name) {
+			continue
+		}
+		rows, err := m.take(ctx, w)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", m.name, err)
 		}
 		for _, r := range rows {
 			fmt.Fprintf(out, "%s\t%s\t%s\t%s\n", r.what, r.measured, r.floor, r.relation)

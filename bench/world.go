@@ -40,6 +40,7 @@ type world struct {
 	runtime *docker.Docker
 	warm    int           // sandboxes that lap serve keeps warm
 	freeze  time.Duration // after which it freezes idle ones; 0: never
+	env     []string      // further variables of lap serve
 }
 
 func newWorld(ctx context.Context) (_ *world, err error) {
@@ -72,7 +73,7 @@ func newWorld(ctx context.Context) (_ *world, err error) {
 // start starts lap serve and waits for its address.
 func (w *world) start(ctx context.Context) (err error) {
 	var talk process.Transcript
-	env := []string{"MASTER_KEY=" + key, "WARM_POOL_SIZE=" + strconv.Itoa(w.warm), "LAP_FREEZE_AFTER=" + w.freeze.String()}
+	env := append([]string{"MASTER_KEY=" + key, "WARM_POOL_SIZE=" + strconv.Itoa(w.warm), "LAP_FREEZE_AFTER=" + w.freeze.String()}, w.env...)
 	if w.serve, err = process.Start(ctx, &talk, w.binary, env, "--data-dir", filepath.Join(w.dir, "data"), "--log-level", "error"); err != nil {
 		return err
 	}
