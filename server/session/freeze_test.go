@@ -187,8 +187,8 @@ func TestFrozenSessionIsStoppedAndRestarted(t *testing.T) {
 
 func TestFreezingMeetsARestart(t *testing.T) {
 	w := freezing(t)
+	entered, release := w.runtime.hold("before pause") // the engine pauses of itself, too
 	s := w.ready(t)
-	entered, release := w.runtime.hold("before pause")
 	frozen := make(chan error, 1)
 	go func() {
 		for len(entered) == 0 && t.Context().Err() == nil {
