@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -19,7 +20,10 @@ import (
 )
 
 // guest are attacks on what holds the sandbox in.
-func guest([]string) []attack {
+func guest([]string) []attack { return slices.Concat(onRights(), onFiles(), onKernel()) }
+
+// onRights are those that would give it more rights, or end who has taken them away.
+func onRights() []attack {
 	return []attack{
 		{"kill -9 1", func() error { _ = unix.Kill(1, unix.SIGKILL); return alive() }},
 		{"stop 1", func() error { _ = unix.Kill(1, unix.SIGSTOP); return alive() }},
@@ -46,6 +50,12 @@ func guest([]string) []attack {
 		{"new user and network", func() error { return must(exec.Command("unshare", "-rn", "true").Run(), "unshare -rn") }},
 		{"new mounts", func() error { return must(exec.Command("unshare", "-m", "true").Run(), "unshare -m") }},
 		{"nsenter", func() error { return must(exec.Command("nsenter", "-t", "1", "-m", "-n", "true").Run(), "nsenter") }},
+	}
+}
+
+// onFiles are those on what is mounted.
+func onFiles() []attack {
+	return []attack{
 		{"mount", func() error { return must(unix.Mount("none", "/mnt", "tmpfs", 0, ""), "it") }},
 		{"mount proc", func() error { return must(unix.Mount("proc", "/mnt", "proc", 0, ""), "it") }},
 		{"remount lap's volume", func() error { return must(unix.Mount("", "/.lap", "", unix.MS_REMOUNT|unix.MS_BIND, ""), "it") }},
@@ -68,6 +78,12 @@ func guest([]string) []attack {
 			_ = os.Remove("/tmp/disk")
 			return must(unix.Mknod("/tmp/disk", unix.S_IFBLK|0o600, int(unix.Mkdev(254, 0))), "mknod")
 		}},
+	}
+}
+
+// onKernel are those on what the kernel and the engine offer.
+func onKernel() []attack {
+	return []attack{
 		{"network settings", func() error { return must(os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0), "it") }},
 		{"core pattern", func() error { return must(os.WriteFile("/proc/sys/kernel/core_pattern", []byte("|/tmp/x"), 0), "it") }},
 		{"system request", func() error { return must(os.WriteFile("/proc/sysrq-trigger", []byte("h"), 0), "it") }},

@@ -3,7 +3,9 @@ package pipe
 import (
 	"bufio"
 	"context"
+	"errors"
 	"net"
+	"os"
 	"sync"
 
 	"github.com/hashicorp/yamux"
@@ -69,7 +71,16 @@ type conn struct {
 	release  func() // gives the slot back
 }
 
-func (c *conn) Read(b []byte) (int, error) { return c.buffered.Read(b) }
+// Read fails after its deadline as a connection of the standard library does, not as the
+// multiplexer's streams do: TLS goes on only after errors that call themselves temporary,
+// and http.Server interrupts a Read with a deadline after every request.
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.buffered.Read(b)
+	if errors.Is(err, yamux.ErrTimeout) {
+		err = os.ErrDeadlineExceeded
+	}
+	return n, err
+}
 
 func (c *conn) Close() error {
 	err := c.Stream.Close()

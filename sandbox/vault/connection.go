@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -143,20 +144,11 @@ func (c *connection) answer(err error) error {
 	return nil
 }
 
-// What is noted of a request at most, in bytes.
-const (
-	maxMethod = 64
-	maxPath   = 2 << 10
-)
-
 // clip keeps a sentence within what a line may hold.
 func clip(text string) string {
-	return cut(text, sandbox.MaxEgressLine/8) // quoted, a character may take six
-}
-
-func cut(text string, limit int) string {
+	const limit = sandbox.MaxEgressLine / 8 // quoted, a character may take six
 	if len(text) > limit {
-		return text[:limit] + "…"
+		return strings.ToValidUTF8(text[:limit], "") + "…"
 	}
 	return text
 }

@@ -35,7 +35,7 @@ func serveOpened(w http.ResponseWriter, r *http.Request) {
 	// A host may answer before it has all of the body, which then still goes on its way. HTTP/2
 	// has no other way.
 	_ = http.NewResponseController(w).EnableFullDuplex()
-	seen := Request{At: time.Now(), Method: cut(r.Method, maxMethod), Path: cut(r.URL.EscapedPath(), maxPath)}
+	seen := Request{At: time.Now(), Method: r.Method, Path: r.URL.EscapedPath()}
 	defer func() { o.of.request(seen) }()
 	giveBack, ok := o.of.vault.take(o.of, requests, maxOpen)
 	if !ok {

@@ -5,16 +5,13 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// counted is a connection that counts its bytes. A Read whose deadline has passed fails as
-// one of the standard library does: TLS goes on only after errors that call themselves
-// temporary, and http.Server interrupts a Read with a deadline after every request.
+// counted is a connection that counts its bytes.
 type counted struct {
 	net.Conn
 	read, written atomic.Int64
@@ -23,9 +20,6 @@ type counted struct {
 func (c *counted) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	c.read.Add(int64(n))
-	if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() {
-		err = os.ErrDeadlineExceeded
-	}
 	return n, err
 }
 

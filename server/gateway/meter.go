@@ -38,24 +38,16 @@ type RefusalError struct{ Message string }
 
 func (r *RefusalError) Error() string { return r.Message }
 
-var errBackground = &apiError{
-	Status: http.StatusBadRequest, Type: "invalid_request_error", Code: "unsupported_background",
-	Message: "responses in the background are not open to sandboxes, as what they use cannot be counted: ask without background",
-}
+// What cannot be counted is refused.
+var (
+	errBackground  = uncountable("unsupported_background", "responses in the background are not open to sandboxes, as what they use cannot be counted: ask without background")
+	errOtherModels = uncountable("unsupported_fallbacks", "models and fallbacks are not open to sandboxes, as it is not known which model will be charged for: name one model")
+	errManyStreams = uncountable("ambiguous_stream", "the request says more than once whether to stream: say it once")
+	errManyModels  = uncountable("ambiguous_model", "the request names more than one model: name one")
+)
 
-var errOtherModels = &apiError{
-	Status: http.StatusBadRequest, Type: "invalid_request_error", Code: "unsupported_fallbacks",
-	Message: "models and fallbacks are not open to sandboxes, as it is not known which model will be charged for: name one model",
-}
-
-var errManyStreams = &apiError{
-	Status: http.StatusBadRequest, Type: "invalid_request_error", Code: "ambiguous_stream",
-	Message: "the request says more than once whether to stream: say it once",
-}
-
-var errManyModels = &apiError{
-	Status: http.StatusBadRequest, Type: "invalid_request_error", Code: "ambiguous_model",
-	Message: "the request names more than one model: name one",
+func uncountable(code, message string) *apiError {
+	return &apiError{Status: http.StatusBadRequest, Type: "invalid_request_error", Code: code, Message: message}
 }
 
 var errMeter = &apiError{
