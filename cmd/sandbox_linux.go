@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lap/sandbox/guest"
+	"lap/sandbox/native/cell"
 )
 
 // sandboxCommands are what lap runs inside its sandboxes.
@@ -20,7 +21,27 @@ func sandboxCommands() []*cobra.Command {
 		{
 			Use: "guest", Short: "Supervise a sandbox, as its first process", Hidden: true, Args: noArgs,
 			RunE: func(c *cobra.Command, _ []string) error {
-				return guest.New(c.ErrOrStderr()).Run(c.Context())
+				return guest.New(c.ErrOrStderr(), nil).Run(c.Context())
+			},
+		},
+		{
+			Use: "cell", Short: "Become the first process of a native sandbox, and supervise it", Hidden: true, Args: noArgs,
+			RunE: func(c *cobra.Command, _ []string) error {
+				entered, err := cell.Enter()
+				if err != nil {
+					return err
+				}
+				ctx, cancel := context.WithCancel(c.Context())
+				defer cancel()
+				if entered.Life != nil {
+					go func() { // for as long as this process
+						_, _ = io.Copy(io.Discard, entered.Life) // nothing comes but its end
+						cancel()
+					}()
+				}
+				g := guest.New(c.ErrOrStderr(), entered.Pipes)
+				g.Confine(cell.Confine)
+				return g.Run(ctx)
 			},
 		},
 		{

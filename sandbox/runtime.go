@@ -14,7 +14,7 @@ import (
 var (
 	// ErrUnavailable says that the engine does not answer. The error that wraps it is
 	// one sentence for the user on what to do.
-	ErrUnavailable = errors.New("no container engine")
+	ErrUnavailable = errors.New("sandboxes cannot run")
 	// ErrGone says that the sandbox does not exist or does not run.
 	ErrGone = errors.New("sandbox is gone")
 	// ErrPaused says that the sandbox is paused.
@@ -45,6 +45,7 @@ type Limits struct {
 	CPUs   float64 // cores; 0: no limit
 	Memory int64   // bytes, swap included; 0: no limit
 	PIDs   int64   // processes and threads; 0: no limit
+	Disk   int64   // bytes of files that it adds or changes; 0: no limit; native sandboxes only
 }
 
 // A State is what a sandbox is doing.
@@ -76,7 +77,7 @@ func (i Info) Running() bool { return i.State == StateRunning || i.State == Stat
 type Detail struct {
 	Info
 	Image      string
-	ExitCode   int
+	ExitCode   int  // -1: nobody saw it; StateExited only
 	OOMKilled  bool // it, or something in it, ran out of memory; StateExited only
 	Restarts   int
 	StartedAt  time.Time // zero: never

@@ -25,10 +25,14 @@ func main() {
 	args := os.Args[2:]
 	time.AfterFunc(time.Minute, func() { fmt.Println("broken: it takes more than a minute"); os.Exit(1) })
 	groups := map[string]func([]string) []attack{
-		"packets": packets, "addresses": addresses, "guest": guest, "pipe": pipes, "secrets": secrets, "flood": flood, "http": https,
+		"packets": packets, "addresses": addresses, "guest": guest, "pipe": pipes, "secrets": secrets, "flood": flood, "http": https, "escape": escape,
 	}
 	if os.Args[1] == "hold" {
 		hold(args[0])
+		return
+	}
+	if os.Args[1] == "fill" {
+		fill(args[0])
 		return
 	}
 	group, ok := groups[os.Args[1]]

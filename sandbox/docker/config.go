@@ -42,6 +42,7 @@ func (d *Docker) containerConfig(spec sandbox.Spec, g *guest) (*container.Config
 	none := false
 	host := &container.HostConfig{
 		Init:          &none, // also where the engine's default is one: the guest is, and an engine's would keep its capabilities
+		Runtime:       d.cfg.OCIRuntime,
 		NetworkMode:   "none",
 		IpcMode:       container.IPCModePrivate,
 		CapDrop:       []string{"ALL"},

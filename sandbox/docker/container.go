@@ -112,6 +112,16 @@ func (d *Docker) leftBehind(ctx context.Context, name string, err error) {
 	}
 }
 
+// Kill ends the processes of a sandbox at once, as when its machine runs out of memory. Its
+// files stay. That it does not run is no error.
+func (d *Docker) Kill(ctx context.Context, id string) error {
+	err := d.request(ctx, func(ctx context.Context) error { return d.engine.ContainerKill(ctx, id, "SIGKILL") })
+	if err == nil || errdefs.IsNotFound(err) || errdefs.IsConflict(err) { // the latter: it does not run
+		return nil
+	}
+	return fmt.Errorf("kill sandbox %.12s: %w", id, err)
+}
+
 // Remove kills the container and deletes it with its files.
 func (d *Docker) Remove(ctx context.Context, id string) error {
 	err := d.request(context.WithoutCancel(ctx), func(ctx context.Context) error {

@@ -44,7 +44,9 @@ type Config struct {
 	// or the lap-linux-<arch> beside it when that one cannot run on the engine.
 	Guest string
 	Pull  PullPolicy
-	Log   *slog.Logger // hears of a container that a given-up call left and that cannot be removed
+	// OCIRuntime is what the engine runs containers with; empty: its default.
+	OCIRuntime string
+	Log        *slog.Logger // hears of a container that a given-up call left and that cannot be removed
 }
 
 // Docker is the sandbox.Runtime on a Docker engine.

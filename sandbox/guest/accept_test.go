@@ -42,7 +42,7 @@ func newListener(results ...error) fakeListener {
 
 func TestAcceptGoesOnAfterErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := New(io.Discard)
+		g := New(io.Discard, nil)
 		handled := make(chan struct{}, 2)
 		l := newListener(syscall.EMFILE, nil, syscall.ECONNABORTED, nil)
 		g.accept(t.Context(), l, 2, func(net.Conn) { handled <- struct{}{} })
@@ -55,7 +55,7 @@ func TestAcceptGoesOnAfterErrors(t *testing.T) {
 
 func TestAcceptEndsWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := New(io.Discard)
+		g := New(io.Discard, nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		l := fakeListener{results: make(chan error, 1)}
@@ -66,7 +66,7 @@ func TestAcceptEndsWithContext(t *testing.T) {
 
 func TestAcceptHoldsNoMoreThanItsLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := New(io.Discard)
+		g := New(io.Discard, nil)
 		held, release := make(chan struct{}, 3), make(chan struct{})
 		go g.accept(t.Context(), newListener(nil, nil, nil), 2, func(net.Conn) { held <- struct{}{}; <-release })
 		synctest.Wait()

@@ -47,6 +47,7 @@ func (g *Guest) takeBoot(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	report(sandbox.BootEvent{Done: true, Guest: g.journal.id})
+	g.trim()
 	return nil
 }
 
@@ -63,6 +64,9 @@ func (g *Guest) boot(r *http.Request, boot *sandbox.Boot, report func(sandbox.Bo
 	proxied(env)
 	if err := g.trust(boot.CA, env); err != nil {
 		return fmt.Errorf("trust lap's certificates: %w", err)
+	}
+	if err := g.entered(r.Context()); err != nil {
+		return err
 	}
 	if err := os.MkdirAll(g.places.work, 0o755); err != nil {
 		return err
@@ -89,7 +93,6 @@ func (g *Guest) boot(r *http.Request, boot *sandbox.Boot, report func(sandbox.Bo
 		return fmt.Errorf("keep a copy of the boot: %w", err)
 	}
 	g.booted.Store(&booted{boot: boot, env: env, harness: h})
-	g.trim()
 	report(sandbox.BootEvent{Phase: "harness_listening"})
 	return nil
 }

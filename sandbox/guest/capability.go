@@ -20,9 +20,15 @@ const kept = 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_FOWNER |
 // file it is started from. Until then no process of the sandbox can trace this one, for
 // it would have to have the same capabilities.
 func GiveUpCapabilities() error {
-	if err := prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL); err != nil {
-		return fmt.Errorf("clear ambient capabilities: %w", err)
+	if err := dropBounds(prctl); err != nil {
+		return err
 	}
+	return dropCapabilities()
+}
+
+// dropBounds takes from who calls prctl that a file which it starts brings back what this
+// process has given up.
+func dropBounds(prctl func(option, arg uintptr) error) error {
 	for c := range uintptr(64) {
 		held, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, c, 0, 0, 0)
 		if errors.Is(err, unix.EINVAL) {
@@ -34,6 +40,13 @@ func GiveUpCapabilities() error {
 		if err != nil {
 			return fmt.Errorf("drop capability %d: %w", c, err)
 		}
+	}
+	return nil
+}
+
+func dropCapabilities() error {
+	if err := prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL); err != nil {
+		return fmt.Errorf("clear ambient capabilities: %w", err)
 	}
 	sets, err := capabilities()
 	if err != nil {
@@ -69,6 +82,9 @@ func capabilities() (sets [2]unix.CapUserData, err error) {
 	}
 	return sets, nil
 }
+
+// prctlHere is the system call on the calling thread, which is locked.
+func prctlHere(option, arg uintptr) error { return unix.Prctl(int(option), arg, 0, 0, 0) }
 
 // prctl is the system call on all threads.
 func prctl(option, arg uintptr) error {

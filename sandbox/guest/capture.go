@@ -40,8 +40,7 @@ func (g *Guest) startCapture(ctx context.Context) error {
 			return err
 		}
 	}
-	// The engine mounts the file, so it can be written but not replaced.
-	if err := os.WriteFile("/etc/resolv.conf", []byte("nameserver 127.0.0.1\n"), 0o644); err != nil {
+	if err := writeFile("/etc/resolv.conf", strings.NewReader("nameserver 127.0.0.1\n"), 0o644); err != nil {
 		g.log.Warn("names of hosts may not be found", "err", err)
 	}
 	return nil

@@ -33,12 +33,17 @@ func (f *fixture) diff(want int) string {
 	return f.send(http.MethodGet, "/diff", "", want)
 }
 
-// bootedInGit is a guest whose working tree has one commit.
-func bootedInGit(t *testing.T) *fixture {
+func needGit(t *testing.T) {
 	t.Helper()
 	if _, err := exec.LookPath("git"); err != nil {
 		t.Skip("git is not installed")
 	}
+}
+
+// bootedInGit is a guest whose working tree has one commit.
+func bootedInGit(t *testing.T) *fixture {
+	t.Helper()
+	needGit(t)
 	f := booted(t, newFakeHarness(nil))
 	f.git("init", "--quiet")
 	f.write("work/old", "one\ntwo\n")
@@ -132,6 +137,7 @@ func TestDiffRunsNothingOfTheRepository(t *testing.T) {
 
 func TestDiffBeforeTheFirstCommit(t *testing.T) {
 	t.Parallel()
+	needGit(t)
 	f := booted(t, newFakeHarness(nil))
 	f.git("init", "--quiet")
 	f.write("work/a", "a\n")
@@ -142,6 +148,7 @@ func TestDiffBeforeTheFirstCommit(t *testing.T) {
 
 func TestDiffThatIsNotThere(t *testing.T) {
 	t.Parallel()
+	needGit(t)
 	f := booted(t, newFakeHarness(nil))
 	if got := f.diff(http.StatusConflict); got != "the working tree is not a git repository\n" {
 		t.Errorf("answer = %s", got)

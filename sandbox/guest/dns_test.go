@@ -143,7 +143,7 @@ func TestStubAndWhatIsNoQuery(t *testing.T) {
 
 func TestStubListens(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	g := New(io.Discard)
+	g := New(io.Discard, nil)
 	var addr string
 	for try := 0; ; try++ { // the port that is free for one protocol may be in use for the other
 		probe, err := net.ListenPacket("udp", "127.0.0.1:0")

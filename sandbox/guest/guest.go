@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -45,6 +46,9 @@ type Guest struct {
 	children *proc.Table
 	link     *link
 	egress   *egress
+	pipes    net.Listener   // for further pipes; nil: Socket
+	confine  func() error   // what runs here, but not this process; nil: not
+	entering chan struct{}  // closed when the container is a sandbox; nil: it is not made one
 	work     sync.WaitGroup // everything Run must wait for
 	closing  chan struct{}  // closed by close
 	close    func()         // ends what waits for no harness; more calls do nothing
@@ -66,16 +70,22 @@ type places struct {
 }
 
 // New returns a guest that has not been told its session yet. What it has to say goes
-// to stderr, too.
-func New(stderr io.Writer) *Guest {
-	return newGuest(stderr, places{
+// to stderr, too. It takes further pipes from l, or at Socket when that is nil.
+func New(stderr io.Writer, l net.Listener) *Guest {
+	g := newGuest(stderr, places{
 		root:       "/",
 		work:       sandbox.WorkDir,
 		scratch:    filepath.Join(os.TempDir(), "lap"),
 		record:     "/var/lib/lap/boot.json",
 		newHarness: (*Guest).builtIn,
 	})
+	g.pipes = l
+	return g
 }
+
+// Confine makes all that Run starts be started by a thread on which confine was called. It
+// is called before Run.
+func (g *Guest) Confine(confine func() error) { g.confine = confine }
 
 func newGuest(stderr io.Writer, p places) *Guest {
 	g := &Guest{places: p, journal: newJournal(), children: proc.NewTable(), link: newLink()}
@@ -91,15 +101,9 @@ func newGuest(stderr io.Writer, p places) *Guest {
 // Run supervises the sandbox until ctx ends. Standard input and output are the first
 // pipe.
 func (g *Guest) Run(ctx context.Context) error {
-	if err := g.enter(); err != nil {
-		return err
-	}
-	reserveThreads()
 	ctx, cancel := context.WithCancel(ctx)
 	defer g.work.Wait()
 	defer cancel()
-	g.work.Go(func() { g.children.Reap(ctx) })
-
 	srv := &http.Server{
 		Handler: g.routes(), ReadHeaderTimeout: 30 * time.Second, ErrorLog: slog.NewLogLogger(g.log.Handler(), slog.LevelWarn),
 	}
@@ -108,12 +112,23 @@ func (g *Guest) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// A write to the first pipe after the death of lap is an error. Go ends a process by it
+	// that does not want to hear of it, since the pipe is its standard output.
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE)
+	defer signal.Stop(broken)
+	g.entering = make(chan struct{})
+	g.work.Go(func() { g.serve(srv, first) }) // a boot has work to do meanwhile
+	if err := g.enter(ctx); err != nil {
+		return err
+	}
+	reserveThreads()
+	g.work.Go(func() { g.children.Reap(ctx) })
 	if err := g.openWays(ctx); err != nil {
 		return err
 	}
-	g.work.Go(func() { g.serve(srv, first) })
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "unix", Socket)
+	close(g.entering)
+	l, err := g.listenForPipes(ctx)
 	if err != nil {
 		return fmt.Errorf("listen for pipes: %w", err)
 	}
@@ -126,14 +141,42 @@ func (g *Guest) Run(ctx context.Context) error {
 	return nil
 }
 
+func (g *Guest) listenForPipes(ctx context.Context) (net.Listener, error) {
+	if g.pipes != nil {
+		return g.pipes, nil
+	}
+	return new(net.ListenConfig).Listen(ctx, "unix", Socket)
+}
+
+// entered waits until the container is a sandbox. Nothing may be run in it before.
+func (g *Guest) entered(ctx context.Context) error {
+	if g.entering == nil {
+		return nil
+	}
+	select {
+	case <-g.entering:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // enter makes of the container what a sandbox is, and lets go of what that takes.
-func (g *Guest) enter() error {
-	var err error
+func (g *Guest) enter(ctx context.Context) (err error) {
 	if g.loopbacks, err = setUpCapture(); err != nil {
 		g.uncaught = err.Error()
 		g.log.Warn("programs that know no proxy have no way out", "err", err)
 	}
-	return GiveUpCapabilities()
+	if g.confine == nil {
+		return GiveUpCapabilities()
+	}
+	// One thread starts all commands, so it alone needs bounds: each of the forty costs a
+	// stop of all threads, where all are to have it.
+	err = g.children.Confine(ctx, &g.work, func() error { return errors.Join(dropBounds(prctlHere), g.confine()) })
+	if err != nil {
+		return fmt.Errorf("confine what runs in the sandbox: %w", err)
+	}
+	return dropCapabilities()
 }
 
 // openWays opens all ways out of the sandbox, until ctx ends.

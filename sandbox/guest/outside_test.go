@@ -38,7 +38,7 @@ type outside struct {
 func newOutside(t *testing.T, o *outside) *outside {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	o.t, o.guest = t, New(io.Discard)
+	o.t, o.guest = t, New(io.Discard, nil)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

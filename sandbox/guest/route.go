@@ -16,10 +16,10 @@ import (
 
 func (g *Guest) routes() http.Handler {
 	mux := http.NewServeMux()
+	mux.Handle("POST /boot", handler(g.takeBoot)) // which waits where it has to
 	for pattern, h := range map[string]handler{
 		"GET /health":   g.health,
 		"GET /boot":     g.lastBoot,
-		"POST /boot":    g.takeBoot,
 		"POST /turns":   g.takeTurn,
 		"GET /journal":  g.readJournal,
 		"POST /journal": g.forgetJournal,
@@ -29,9 +29,19 @@ func (g *Guest) routes() http.Handler {
 		"GET /diff":     g.readDiff,
 		"/harness/":     g.passOn,
 	} {
-		mux.Handle(pattern, h)
+		mux.Handle(pattern, g.onceEntered(h))
 	}
 	return mux
+}
+
+// onceEntered lets a handler wait until the container is a sandbox.
+func (g *Guest) onceEntered(h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if err := g.entered(r.Context()); err != nil {
+			return err
+		}
+		return h(w, r)
+	}
 }
 
 // A handler answers one route. It returns an error only when it has written nothing.

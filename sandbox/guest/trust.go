@@ -10,9 +10,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 )
 
 // ownCertificate is where lap's certificates are, alone.
@@ -38,11 +39,29 @@ func trustIn(root, certificates string, env environment, log *slog.Logger) error
 	if err := t.load(certificates); err != nil {
 		return err
 	}
+	var java string
+	var others sync.WaitGroup // most of the time goes into waiting for the file system
+	addJava := func(bundle string) {
+		options, err := t.addToJava(bundle, env["JAVA_HOME"])
+		warn(log, "java", err)
+		java = options
+	}
+	before := t.findBundle()
+	if before != "" {
+		others.Go(func() { addJava(before) }) // whether it reads it with lap's or without
+	}
 	bundle, err := t.addToBundles()
 	warn(log, "bundles", err)
-	warn(log, "anchors", t.addAnchors())
-	warn(log, "hashed directory", t.addHashed())
-	warn(log, "browsers", t.addPolicies())
+	others.Go(func() { warn(log, "anchors", t.addAnchors()) })
+	others.Go(func() { warn(log, "hashed directory", t.addHashed()) })
+	others.Go(func() { warn(log, "browsers", t.addPolicies()) })
+	if before == "" {
+		addJava(bundle)
+	}
+	others.Wait()
+	if java != "" {
+		env["JAVA_TOOL_OPTIONS"] = strings.TrimSpace(env["JAVA_TOOL_OPTIONS"] + " " + java)
+	}
 	for _, name := range []string{
 		"SSL_CERT_FILE", // OpenSSL, Go, Ruby, Python, uv
 		"REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "AWS_CA_BUNDLE",
@@ -55,7 +74,6 @@ func trustIn(root, certificates string, env environment, log *slog.Logger) error
 	for _, name := range []string{"NODE_EXTRA_CA_CERTS", "DENO_CERT"} { // these add
 		env[name] = ownCertificate
 	}
-	warn(log, "java", t.addToJava(bundle, env))
 	// This comes last: what it held tells a boot that was cut short what to take away.
 	return t.keep(ownCertificate, t.text())
 }
@@ -79,7 +97,7 @@ func (t *trusting) load(certificates string) error {
 	if t.certs, err = parseCertificates([]byte(certificates)); err != nil {
 		return err
 	}
-	old, err := os.ReadFile(t.at(ownCertificate))
+	old, err := readFile(t.at(ownCertificate))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -102,7 +120,7 @@ func (t *trusting) at(path string) string { return filepath.Join(t.root, path) }
 
 // keep makes text the file path, with the mode that it has. What is so already stays.
 func (t *trusting) keep(path string, text []byte) error {
-	if is, err := os.ReadFile(t.at(path)); err == nil && bytes.Equal(is, text) {
+	if is, err := readFile(t.at(path)); err == nil && bytes.Equal(is, text) {
 		return nil
 	}
 	return writeFile(t.at(path), bytes.NewReader(text), 0)

@@ -92,7 +92,7 @@ func linkHashed(dir, hash, target string, text []byte) error {
 		if to, _ := os.Readlink(path); to == target {
 			return nil
 		}
-		if is, err := os.ReadFile(path); err == nil && bytes.Equal(bytes.TrimSpace(is), bytes.TrimSpace(text)) {
+		if is, err := readFile(path); err == nil && bytes.Equal(bytes.TrimSpace(is), bytes.TrimSpace(text)) {
 			return nil // the system's own tool has linked the anchor
 		}
 		if err := os.Symlink(target, path); !errors.Is(err, fs.ErrExist) {

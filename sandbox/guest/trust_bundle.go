@@ -22,6 +22,25 @@ const (
 	ownBundle = "/var/lib/lap/ca-bundle.crt"
 )
 
+// bundles are where systems have theirs.
+var bundles = []string{
+	newBundle,                          // Debian, Alpine, Arch
+	"/etc/pki/tls/certs/ca-bundle.crt", // Fedora
+	"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+	"/etc/ssl/ca-bundle.pem", // SUSE
+	"/etc/ssl/cert.pem",      // Alpine's LibreSSL
+}
+
+// findBundle returns the first of the bundles that is there, "" when none is.
+func (t *trusting) findBundle() string {
+	for _, path := range bundles {
+		if _, err := os.Stat(t.at(path)); err == nil {
+			return path
+		}
+	}
+	return ""
+}
+
 // worldAuthorities are the authorities that browsers trust, as a PEM text.
 func worldAuthorities() []byte {
 	var text []byte
@@ -39,14 +58,8 @@ func (t *trusting) addToBundles() (string, error) {
 	var added string
 	var roots []byte
 	var errs []error
-	for _, path := range []string{
-		newBundle,                          // Debian, Alpine, Arch
-		"/etc/pki/tls/certs/ca-bundle.crt", // Fedora
-		"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-		"/etc/ssl/ca-bundle.pem", // SUSE
-		"/etc/ssl/cert.pem",      // Alpine's LibreSSL
-	} {
-		text, err := os.ReadFile(t.at(path))
+	for _, path := range bundles {
+		text, err := readFile(t.at(path))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

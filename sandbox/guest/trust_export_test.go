@@ -14,3 +14,6 @@ func TrustIn(root, certificate string, env map[string]string, stderr io.Writer) 
 
 // NameHash is the hash of a name, DER.
 func NameHash(name []byte) (string, error) { return nameHash(name) }
+
+// ReadJKS returns the certificates of a truststore in Java's own format, DER.
+func ReadJKS(text []byte) ([][]byte, error) { return readJKS(text) }

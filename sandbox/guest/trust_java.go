@@ -8,31 +8,29 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"software.sslmate.com/src/go-pkcs12"
 )
 
 const (
-	truststore = "/var/lib/lap/truststore.p12"
+	truststore = "/var/lib/lap/truststore.jks"
 	// storePassword is that of every JVM's truststore. It keeps nothing secret.
-	storePassword = pkcs12.DefaultPassword
+	storePassword = "changeit"
 )
 
-// addToJava writes a truststore for JVMs, when the image has one, and adds it to the
-// options that they take from the environment. Each JVM then says so on stderr ("Picked up
+// addToJava writes a truststore for JVMs, when the image has one, and returns the options
+// that they are to take from the environment. Each JVM then says so on stderr ("Picked up
 // JAVA_TOOL_OPTIONS"). The truststore has the roots of the JVMs' own, and those of bundle.
-func (t *trusting) addToJava(bundle string, env environment) error {
-	stores := t.javaStores(env["JAVA_HOME"])
+func (t *trusting) addToJava(bundle, home string) (options string, err error) {
+	stores := t.javaStores(home)
 	if len(stores) == 0 {
-		return nil
+		return "", nil
 	}
 	c := collection{seen: map[string]bool{}}
 	for i, cert := range t.certs {
-		c.add(numbered("lap", i), cert)
+		c.add(numbered("lap", i), cert.Raw)
 	}
 	for _, cert := range t.before {
 		c.seen[string(cert.Raw)] = true // leave it out
@@ -45,19 +43,17 @@ func (t *trusting) addToJava(bundle string, env environment) error {
 		errs = append(errs, c.addBundle(t.at(bundle)))
 	}
 	if len(c.entries) == len(t.certs) { // it would take every other host away
-		return errors.Join(append(errs, errors.New("no roots found for a truststore"))...)
+		return "", errors.Join(append(errs, errors.New("no roots found for a truststore"))...)
 	}
-	// The encoding that every JVM since Java 8 reads.
-	text, err := pkcs12.LegacyDES.EncodeTrustStoreEntries(c.entries, storePassword)
+	text, err := writeJKS(c.entries, storePassword)
 	if err == nil {
 		err = t.keep(truststore, text)
 	}
 	if err != nil {
-		return errors.Join(append(errs, err)...)
+		return "", errors.Join(append(errs, err)...)
 	}
-	env["JAVA_TOOL_OPTIONS"] = strings.TrimSpace(env["JAVA_TOOL_OPTIONS"] + fmt.Sprintf(
-		" -Djavax.net.ssl.trustStore=%s -Djavax.net.ssl.trustStorePassword=%s -Djavax.net.ssl.trustStoreType=PKCS12", truststore, storePassword))
-	return errors.Join(errs...)
+	return fmt.Sprintf("-Djavax.net.ssl.trustStore=%s -Djavax.net.ssl.trustStorePassword=%s -Djavax.net.ssl.trustStoreType=JKS",
+		truststore, storePassword), errors.Join(errs...)
 }
 
 // javaStores returns the truststores of the JVMs, each once, as paths on the host.
@@ -89,36 +85,32 @@ func (t *trusting) javaStores(home string) []string {
 
 // collection is what is to go into a truststore.
 type collection struct {
-	entries []pkcs12.TrustStoreEntry
+	entries []trustedCert
 	seen    map[string]bool // by DER
 }
 
-// add adds a certificate. Its name must be its own: a JVM keeps one of each.
-func (c *collection) add(name string, cert *x509.Certificate) {
-	if !c.seen[string(cert.Raw)] {
-		c.seen[string(cert.Raw)] = true
-		c.entries = append(c.entries, pkcs12.TrustStoreEntry{Cert: cert, FriendlyName: name})
+// add adds a certificate.
+func (c *collection) add(name string, der []byte) {
+	if !c.seen[string(der)] {
+		c.seen[string(der)] = true
+		c.entries = append(c.entries, trustedCert{name, der})
 	}
 }
 
-// addDER adds a certificate unless it is one that Go does not take.
-func (c *collection) addDER(der []byte) {
-	if c.seen[string(der)] {
-		return
-	}
-	if cert, err := x509.ParseCertificate(der); err == nil {
-		c.add("root"+strconv.Itoa(len(c.entries)), cert)
-	}
-}
+// addRoot adds one that is a JVM's already, so that a JVM can read it.
+func (c *collection) addRoot(der []byte) { c.add("root"+strconv.Itoa(len(c.entries)), der) }
 
 func (c *collection) addBundle(path string) error {
-	text, err := os.ReadFile(path)
+	text, err := readFile(path)
 	if err != nil {
 		return err
 	}
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type == "CERTIFICATE" {
-			c.addDER(block.Bytes)
+		if block.Type != "CERTIFICATE" || c.seen[string(block.Bytes)] {
+			continue
+		}
+		if _, err := x509.ParseCertificate(block.Bytes); err == nil { // else a JVM may take none of the store
+			c.addRoot(block.Bytes)
 		}
 	}
 	return nil
@@ -126,7 +118,7 @@ func (c *collection) addBundle(path string) error {
 
 // addStore adds what a JVM's own truststore holds, in whichever format.
 func (c *collection) addStore(path string) error {
-	text, err := os.ReadFile(path)
+	text, err := readFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -139,7 +131,7 @@ func (c *collection) addStore(path string) error {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 		for _, der := range ders {
-			c.addDER(der)
+			c.addRoot(der)
 		}
 		return nil
 	}
@@ -151,7 +143,7 @@ func (c *collection) addStore(path string) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	for _, cert := range certs {
-		c.addDER(cert.Raw)
+		c.addRoot(cert.Raw)
 	}
 	return nil
 }

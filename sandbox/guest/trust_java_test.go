@@ -12,9 +12,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"software.sslmate.com/src/go-pkcs12"
+
+	"lap/sandbox/guest"
 )
 
-const javaOptions = "-Djavax.net.ssl.trustStore=/var/lib/lap/truststore.p12 -Djavax.net.ssl.trustStorePassword=changeit -Djavax.net.ssl.trustStoreType=PKCS12"
+const javaOptions = "-Djavax.net.ssl.trustStore=/var/lib/lap/truststore.jks -Djavax.net.ssl.trustStorePassword=changeit -Djavax.net.ssl.trustStoreType=JKS"
 
 func certificateOf(t *testing.T, text string) *x509.Certificate {
 	t.Helper()
@@ -99,13 +101,13 @@ func TestTrustJava(t *testing.T) {
 // truststore returns what the truststore holds.
 func (i *image) truststore() map[string]bool {
 	i.t.Helper()
-	certs, err := pkcs12.DecodeTrustStore([]byte(i.read("/var/lib/lap/truststore.p12")), "changeit")
+	certs, err := guest.ReadJKS([]byte(i.read("/var/lib/lap/truststore.jks")))
 	if err != nil {
 		i.t.Fatal(err)
 	}
 	all := map[string]bool{}
-	for _, cert := range certs {
-		all[string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}))] = true
+	for _, der := range certs {
+		all[string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))] = true
 	}
 	return all
 }
@@ -131,7 +133,7 @@ func TestKeytool(t *testing.T) {
 	i.write("/etc/ssl/certs/java/cacerts", jks(t, authority(t), authority(t)))
 	i.write("/etc/ssl/certs/ca-certificates.crt", authority(t))
 	i.trust(authority(t) + authority(t))
-	cmd := exec.CommandContext(t.Context(), "keytool", "-list", "-keystore", i.root+"/var/lib/lap/truststore.p12", "-storepass", "changeit")
+	cmd := exec.CommandContext(t.Context(), "keytool", "-list", "-keystore", i.root+"/var/lib/lap/truststore.jks", "-storepass", "changeit")
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	out, err := cmd.CombinedOutput()
 	if err != nil || strings.Count(string(out), "trustedCertEntry") != 5 {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"software.sslmate.com/src/go-pkcs12"
+
+	"lap/sandbox/guest"
 )
 
 // TestTrustSeveral trusts lap's certificate and two of the operator's, then another of the
@@ -65,13 +67,9 @@ func (i *image) browsersAndJava(root string, certs ...string) {
 	if diff := cmp.Diff(want, policy.CACertificates); diff != "" {
 		i.t.Error(diff)
 	}
-	store, err := pkcs12.DecodeTrustStore([]byte(i.read("/var/lib/lap/truststore.p12")), pkcs12.DefaultPassword)
+	got, err := guest.ReadJKS([]byte(i.read("/var/lib/lap/truststore.jks")))
 	if err != nil {
 		i.t.Fatal(err)
-	}
-	var got [][]byte
-	for _, cert := range store {
-		got = append(got, cert.Raw)
 	}
 	want = slices.Concat(want, [][]byte{certificateOf(i.t, root).Raw})
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -94,3 +94,21 @@ func settle(path string) (string, error) {
 	dir, err := settle(filepath.Dir(path))
 	return filepath.Join(dir, filepath.Base(path)), err
 }
+
+// readFile is os.ReadFile for a regular file. What else the sandbox has put there might never
+// come to its end.
+func readFile(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: errors.New("it is not a regular file")}
+	}
+	return io.ReadAll(f)
+}

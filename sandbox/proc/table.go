@@ -5,9 +5,11 @@ package proc
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"sync"
 	"syscall"
@@ -20,6 +22,9 @@ type Table struct {
 	mu    sync.Mutex // guards own, and is held over fork, so that no child is unknown to the reaper
 	own   map[int]struct{}
 	again chan struct{} // asks the reaper for another look
+
+	thread chan func()     // runs what starts a process; nil: no matter where
+	ended  <-chan struct{} // closed when thread runs nothing any more
 }
 
 // NewTable returns an empty Table.
@@ -27,18 +32,53 @@ func NewTable() *Table {
 	return &Table{own: map[int]struct{}{}, again: make(chan struct{}, 1)}
 }
 
+// Confine makes one thread, on which restrict is called, start all commands until ctx ends,
+// so that all have what it did to that thread. work waits for it. It is called before the
+// first Start.
+func (t *Table) Confine(ctx context.Context, work *sync.WaitGroup, restrict func() error) error {
+	t.thread, t.ended = make(chan func()), ctx.Done()
+	ready := make(chan error, 1)
+	work.Go(func() {
+		runtime.LockOSThread() // for good: the thread ends with this goroutine
+		err := restrict()
+		ready <- err
+		for err == nil {
+			select {
+			case start := <-t.thread:
+				start()
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return <-ready
+}
+
 // Start starts cmd, as the first to go when memory runs out. Each successful Start
 // needs one Wait.
 func (t *Table) Start(cmd *exec.Cmd) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err := cmd.Start(); err != nil {
+	if err := t.launch(cmd); err != nil {
 		return err
 	}
 	t.own[cmd.Process.Pid] = struct{}{}
 	adj := "/proc/" + strconv.Itoa(cmd.Process.Pid) + "/oom_score_adj"
 	_ = os.WriteFile(adj, []byte("800"), 0) // best effort: it may have exited, or there is no /proc
 	return nil
+}
+
+func (t *Table) launch(cmd *exec.Cmd) error {
+	if t.thread == nil {
+		return cmd.Start()
+	}
+	started := make(chan error, 1)
+	select {
+	case t.thread <- func() { started <- cmd.Start() }:
+		return <-started
+	case <-t.ended:
+		return errors.New("nothing is started any more: this process comes to its end")
+	}
 }
 
 // Wait waits for a command that Start started, as exec.Cmd.Wait does.

@@ -49,6 +49,27 @@ func open(certFile, keyFile string, now func() time.Time) (*Authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w; %s", err, f.advice())
 	}
+	return newAuthority(cert, key, now)
+}
+
+// New makes an authority that is kept in no file: it ends with the process.
+func New() (*Authority, error) {
+	certText, keyText, err := generate(time.Now())
+	if err != nil {
+		return nil, err
+	}
+	cert, err := parseCertificate(certText)
+	if err != nil {
+		return nil, err
+	}
+	key, err := parseKey(keyText)
+	if err != nil {
+		return nil, err
+	}
+	return newAuthority(cert, key, time.Now)
+}
+
+func newAuthority(cert *x509.Certificate, key crypto.Signer, now func() time.Time) (*Authority, error) {
 	leafKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err

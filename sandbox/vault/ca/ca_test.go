@@ -145,3 +145,21 @@ func newKey(tb testing.TB) *ecdsa.PrivateKey {
 	}
 	return key
 }
+
+func TestNewIsInNoFile(t *testing.T) {
+	t.Chdir(t.TempDir())
+	a, err := ca.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := a.Leaf("example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := leaf.Leaf.CheckSignatureFrom(parse(t, a.Certificate())); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir("."); err != nil || len(left) > 0 {
+		t.Errorf("files %v, error %v", left, err)
+	}
+}
