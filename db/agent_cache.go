@@ -42,6 +42,14 @@ func (c *agentCache) put(a Agent, ticket int) {
 	c.agents[a.ID] = a
 }
 
+// clear forgets all agents, after the commit that deleted them.
+func (c *agentCache) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.agents = nil
+	c.changes++
+}
+
 // drop forgets an agent. It must come after the commit of what changed it: before, a
 // reader could still bring back what was.
 func (c *agentCache) drop(id string) {

@@ -24,9 +24,13 @@ type writer struct {
 }
 
 // openWriter opens the writing connection. synchronous=FULL, because an acknowledged
-// message must survive a power cut.
-func openWriter(ctx context.Context, path string) (*writer, error) {
-	db := open(path, []string{"journal_mode(WAL)", "synchronous(FULL)"}, nil)
+// message must survive a power cut, unless the file is volatile.
+func openWriter(ctx context.Context, path string, volatile bool) (*writer, error) {
+	synchronous := "synchronous(FULL)"
+	if volatile {
+		synchronous = "synchronous(OFF)"
+	}
+	db := open(path, []string{synchronous, "journal_mode(WAL)"}, nil) // in this order: the second writes already
 	db.SetMaxOpenConns(1)
 	conn, err := db.Conn(ctx)
 	if err != nil {

@@ -15,7 +15,7 @@ func (s *Sealer) SealWith(text string, nonce []byte) string { return s.seal(text
 
 // Upgrade brings the file at path to the schema, with the steps in files.
 func Upgrade(ctx context.Context, path, schema string, files fs.FS) error {
-	w, err := openWriter(ctx, path)
+	w, err := openWriter(ctx, path, false)
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func (s *Store) Plan(ctx context.Context, query string) ([]string, error) {
 
 // Exec runs a script on the file at path.
 func Exec(ctx context.Context, path, script string) error {
-	w, err := openWriter(ctx, path)
+	w, err := openWriter(ctx, path, false)
 	if err != nil {
 		return err
 	}

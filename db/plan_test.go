@@ -119,6 +119,7 @@ func callAll(t *testing.T, s *db.Store) map[string]bool {
 	call("DeleteMemory", agent.ID, memory.ID)
 	call("DeleteSkill", skill.ID)
 	call("DeleteAgent", agent.ID)
+	call("Reset")
 	return called
 }
 

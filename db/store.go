@@ -29,6 +29,10 @@ type Config struct {
 	Now    func() time.Time // nil: time.Now
 	NewID  func() string    // nil: random UUIDs
 	Hook   Hook             // around commits, for tests; nil: none
+
+	// Volatile is for a file that nobody opens again: what was written may not survive a
+	// power cut, and no commit waits for the disk.
+	Volatile bool
 }
 
 // A Store reads and writes one database file. It is safe for concurrent use: writes
@@ -63,7 +67,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := registerFunctions(); err != nil {
 		return nil, err
 	}
-	if s.w, err = openWriter(ctx, path); err != nil {
+	if s.w, err = openWriter(ctx, path, cfg.Volatile); err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	if err := migrate(ctx, s.w, cfg.Schema, upgradeFiles); err != nil {

@@ -7,9 +7,15 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
+// ErrFull is what a Hook fails a commit with that is to fail as on a full disk.
+var ErrFull = errors.New("the disk is full")
+
 // Unavailable reports whether an error is one of the database file that may pass: the
 // disk is full or fails, or another process holds the file. Nothing was stored.
 func Unavailable(err error) bool {
+	if errors.Is(err, ErrFull) {
+		return true
+	}
 	e, ok := errors.AsType[*sqlite.Error](err)
 	if !ok {
 		return false
