@@ -18,6 +18,8 @@ const (
 	maxHeld = 256 << 20 // bytes of all requests of one sandbox at a time
 	freely  = 64 << 10  // bytes of a request that are not counted
 
+	tapeCost     = 8 // bytes of memory that it takes to look for a recorded call, for each byte of its request
+	keepCost     = 4 // and to record an answer, for each byte of that
 	scriptedCost = 8 // bytes of memory that a scripted model takes, for each byte beside images
 )
 

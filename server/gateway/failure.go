@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"lap/server/gateway/cassette"
 	"lap/server/gateway/scripted"
 )
 
@@ -71,6 +72,9 @@ func classify(err error) apiError {
 	if e, ok := errors.AsType[*scripted.Error](err); ok {
 		return apiError(*e)
 	}
+	if e, ok := errors.AsType[*cassette.Error](err); ok {
+		return apiError{Status: http.StatusBadRequest, Type: "invalid_request_error", Code: e.Code, Message: e.Message}
+	}
 	if no, ok := errors.AsType[*RefusalError](err); ok {
 		return apiError{Status: http.StatusPaymentRequired, Type: "insufficient_quota", Code: codeBudget, Message: no.Message}
 	}
@@ -92,58 +96,15 @@ func (f *apiError) announce(h http.Header) {
 	case f.RetryAfter > 0:
 		h.Set("Retry-After", strconv.FormatInt(int64((f.RetryAfter+time.Second-1)/time.Second), 10))
 		h.Set("Retry-After-Ms", strconv.FormatInt(f.RetryAfter.Milliseconds(), 10))
-	case f.Code == errUnconfigured.Code, f.Code == codeBudget: // trying again does not help
+	case f.Code == errUnconfigured.Code, f.Code == codeBudget, f.Code == cassette.CodeMiss: // trying again does not help
 		h.Set("X-Should-Retry", "false")
 	}
-}
-
-type openAIError struct {
-	Error struct {
-		Message string  `json:"message"`
-		Type    string  `json:"type"`
-		Param   *string `json:"param"`
-		Code    *string `json:"code"`
-	} `json:"error"`
-}
-
-type anthropicError struct {
-	Type  string `json:"type"`
-	Error struct {
-		Type    string `json:"type"`
-		Message string `json:"message"`
-	} `json:"error"`
 }
 
 // body is the apiError in the form of the API that uri belongs to.
 func (f *apiError) body(uri string) any {
 	if strings.HasPrefix(strings.TrimPrefix(uri, "/v1"), "/messages") {
-		out := anthropicError{Type: "error"}
-		out.Error.Type, out.Error.Message = anthropicType(f.Status), f.Message
-		return out
+		return (*scripted.Error)(f).Anthropic()
 	}
-	var out openAIError
-	out.Error.Message, out.Error.Type = f.Message, f.Type
-	if f.Code != "" {
-		out.Error.Code = &f.Code
-	}
-	return out
-}
-
-func anthropicType(status int) string {
-	switch status {
-	case http.StatusPaymentRequired:
-		return "billing_error"
-	case http.StatusForbidden:
-		return "permission_error"
-	case http.StatusNotFound:
-		return "not_found_error"
-	case http.StatusRequestEntityTooLarge:
-		return "request_too_large"
-	case http.StatusTooManyRequests:
-		return "rate_limit_error"
-	}
-	if status >= http.StatusInternalServerError {
-		return "api_error"
-	}
-	return "invalid_request_error"
+	return (*scripted.Error)(f).OpenAI()
 }

@@ -65,6 +65,8 @@ type call struct {
 	body    *body   // nil: streamed through unread
 	added   *splice // to the body, by which the answer tells its usage; nil: nothing
 	counted bool
+
+	recording *recording // nil: the call is not recorded
 }
 
 // admit makes a call of what was asked, once its meter admits it. The caller drops it.

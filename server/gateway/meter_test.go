@@ -230,19 +230,35 @@ func TestFailuresUseNothing(t *testing.T) {
 }
 
 func TestScriptedUsage(t *testing.T) {
-	for _, stream := range []string{"true", "false"} {
-		m := newMeter()
-		body := `{"model":"scripted/echo","stream":` + stream + `,"messages":[{"role":"user","content":"hi there"}]}`
-		a := send(t, http.MethodPost, serveMetered(t, "", m)+"/v1/chat/completions", body)
-		a.want(t, 200)
-		want := gateway.Usage{Calls: 1, InputTokens: 10, OutputTokens: 2}
-		if got := m.only(t); got.usage != want || got.model != "scripted/echo" {
-			t.Errorf("counted %+v, want %+v", got, want)
-		}
-		if stream == "true" && strings.Contains(a.body, "usage") {
-			t.Errorf("answer = %s", a.body)
+	tests := []struct {
+		path, rest string
+		input      int64
+	}{
+		{"/v1/chat/completions", `"messages":[{"role":"user","content":"hi there"}]`, 10},
+		{"/v1/messages?beta=true", `"system":"1234567890","messages":[{"role":"user","content":"hi there"}]`, 13},
+		{"/v1/responses", `"instructions":"1234567890","input":"hi there"`, 6},
+	}
+	for _, tt := range tests {
+		for _, stream := range []string{"true", "false"} {
+			m := newMeter()
+			a := send(t, http.MethodPost, serveMetered(t, "", m)+tt.path, `{"model":"scripted/echo","stream":`+stream+`,`+tt.rest+`}`)
+			a.want(t, 200)
+			want := gateway.Usage{Calls: 1, InputTokens: tt.input, OutputTokens: 2}
+			if got := m.only(t); got.usage != want || got.model != "scripted/echo" {
+				t.Errorf("%s: counted %+v, want %+v", tt.path, got, want)
+			}
+			if stream == "true" && tt.path == "/v1/chat/completions" && strings.Contains(a.body, "usage") {
+				t.Errorf("answer = %s", a.body)
+			}
 		}
 	}
+}
+
+// To count tokens runs no model.
+func TestScriptedCountIsFree(t *testing.T) {
+	m := newMeter()
+	send(t, http.MethodPost, serveMetered(t, "", m)+"/v1/messages/count_tokens", `{"model":"scripted/echo","messages":[{"role":"user","content":"hi"}]}`).want(t, 200, `{"input_tokens":`)
+	m.none(t)
 }
 
 func TestCostIsTold(t *testing.T) {

@@ -30,6 +30,9 @@ func (g *Gateway) list(w http.ResponseWriter) error {
 	for _, name := range g.models.Names() {
 		out.Data = append(out.Data, scriptedModel(name))
 	}
+	for _, name := range g.cassettes.Names() {
+		out.Data = append(out.Data, scriptedModel(replayPrefix+name))
+	}
 	return reply(w, out)
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"lap/clock"
 	"lap/server/gateway"
 )
 
@@ -77,6 +78,8 @@ func TestPrices(t *testing.T) {
 		{"", gateway.Price{}, false},
 		{"scripted/echo", gateway.Price{}, true},
 		{"scripted/paid", perMillion(5, 5, 5, 5), true},
+		{"replay/tape/free", gateway.Price{}, true},
+		{"replay/tape/unknown", perMillion(6, 6, 6, 6), true},
 	}
 	near := cmp.Comparer(func(a, b float64) bool { return math.Abs(a-b) < 1e-15 })
 	for _, tt := range tests {
@@ -196,5 +199,27 @@ func TestPricesOutliveWhoAsks(t *testing.T) {
 	cancel()
 	if _, ok := p.Of(ctx, "gpt-x"); !ok {
 		t.Error("no price")
+	}
+}
+
+func TestPricesFollowTheClock(t *testing.T) {
+	u := newUpstream(t, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"data":[{"model_name":"m","model_info":{"input_cost_per_token":1e-06}}]}`)
+	})
+	c := clock.New()
+	p, err := gateway.NewPrices(gateway.Config{BaseURL: u.URL, Clock: c, Log: slog.New(slog.DiscardHandler)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, move := range []func(){func() {}, func() { c.Advance(time.Hour) }, c.Rewind} {
+		move()
+		for range 2 {
+			if price, ok := p.Of(t.Context(), "m"); !ok || price.Input == 0 {
+				t.Errorf("price = %v, %v", price, ok)
+			}
+		}
+		if asked := len(u.requests()); asked != want+1 {
+			t.Errorf("asked %d times, want %d", asked, want+1)
+		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"lap/clock"
 	"lap/server/gateway/scripted"
 )
 
@@ -26,17 +27,19 @@ const (
 type Prices struct {
 	upstream *upstream // nil: none is configured
 	table    PriceTable
+	clock    *clock.Clock
 	log      *slog.Logger
 
 	mu    sync.Mutex // guards what follows, while they are fetched too
 	own   map[string]Price
-	until time.Time // when they are fetched again
+	asked time.Time     // when they were fetched last, or could not be
+	keep  time.Duration // until they are fetched again
 }
 
 // NewPrices makes the prices of the models of cfg, with table beside the gateway's. It
 // does not reach out to it.
 func NewPrices(cfg Config, table PriceTable) (*Prices, error) {
-	p := &Prices{table: table, log: cfg.Log}
+	p := &Prices{table: table, clock: cfg.Clock, log: cfg.Log}
 	if cfg.BaseURL == "" {
 		return p, nil
 	}
@@ -46,10 +49,16 @@ func NewPrices(cfg Config, table PriceTable) (*Prices, error) {
 }
 
 // Of returns the price of a model, or false when it is not known. Scripted models cost
-// nothing unless they are configured to.
+// nothing unless they are configured to, and so do replayed ones, which are configured by
+// the name of the model that was recorded.
 func (p *Prices) Of(ctx context.Context, model string) (Price, bool) {
 	if strings.HasPrefix(model, scripted.Prefix) {
 		price, _ := p.table.of(model)
+		return price, true
+	}
+	if tape, ok := strings.CutPrefix(model, replayPrefix); ok {
+		_, recorded, _ := strings.Cut(tape, "/")
+		price, _ := p.table.of(recorded)
 		return price, true
 	}
 	if price, ok := p.fetched(ctx)[model]; ok {
@@ -66,7 +75,7 @@ func (p *Prices) fetched(ctx context.Context) map[string]Price {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if time.Now().Before(p.until) {
+	if age := p.clock.Since(p.asked); age >= 0 && age < p.keep { // a clock that was set back is no reason to wait
 		return p.own
 	}
 	// Others wait for the same answer: it does not depend on who asked first.
@@ -75,10 +84,10 @@ func (p *Prices) fetched(ctx context.Context) map[string]Price {
 	own, err := p.upstream.prices(ctx)
 	if err != nil {
 		p.log.WarnContext(ctx, "prices of models not read", "err", p.upstream.redact(err.Error()))
-		p.until = time.Now().Add(failureKept)
+		p.asked, p.keep = p.clock.Now(), failureKept
 		return p.own
 	}
-	p.own, p.until = own, time.Now().Add(pricesKept)
+	p.own, p.asked, p.keep = own, p.clock.Now(), pricesKept
 	return p.own
 }
 

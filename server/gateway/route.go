@@ -45,11 +45,15 @@ var routes = []struct {
 	{http.MethodGet, "models/*/*/*", free},
 	{http.MethodPost, "models/*:*", formGemini},
 	{http.MethodPost, "models/*/*:*", formGemini},
+	{http.MethodPost, "models/*/*/*:*", formGemini},   // record/<name>/<model>
+	{http.MethodPost, "models/*/*/*/*:*", formGemini}, // whose name has a / too
 	{http.MethodGet, "v1beta/models", free},
 	{http.MethodGet, "v1beta/models/*", free},
 	{http.MethodGet, "v1beta/models/*/*", free},
 	{http.MethodPost, "v1beta/models/*:*", formGemini},
 	{http.MethodPost, "v1beta/models/*/*:*", formGemini},
+	{http.MethodPost, "v1beta/models/*/*/*:*", formGemini},
+	{http.MethodPost, "v1beta/models/*/*/*/*:*", formGemini},
 }
 
 // verbs are what a model of Gemini's can be asked for here. Others begin work that goes on

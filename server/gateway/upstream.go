@@ -113,7 +113,7 @@ func (u *upstream) forward(w http.ResponseWriter, r *http.Request, c *call) (err
 			if c.body != nil && len(c.body.data) > 0 { // it was read as JSON, and must not be read as anything else
 				p.Out.Header.Set("Content-Type", "application/json")
 			}
-			if c.meter != nil {
+			if c.meter != nil || c.recording != nil {
 				p.Out.Header.Del("Accept-Encoding") // the answer is to be read here
 			}
 		},
@@ -121,6 +121,7 @@ func (u *upstream) forward(w http.ResponseWriter, r *http.Request, c *call) (err
 			if err := u.clean(res); err != nil {
 				return err
 			}
+			c.recording.watch(res)
 			c.watch(res)
 			return nil
 		},

@@ -13,11 +13,11 @@ import (
 type answer struct {
 	reasoning, text string
 	calls           []call
-	finish          string // as on the chat completions wire; "" follows from the rest
+	finish          string // as a script says it; "" follows from the rest
 	usage           *Usage // nil: estimated
 	delay, between  time.Duration
-	cut             *int // characters after which the answer breaks off
-	failure         *Error
+	fault           *fault // nil: it comes whole
+	failure         *Error // in place of the answer
 }
 
 // call is a tool call. arguments should be a JSON object but, as with true models, may
@@ -28,12 +28,12 @@ type call struct{ name, arguments string }
 // reasoning is of the completion.
 type Usage struct{ Prompt, Completion, Cached, Reasoning int }
 
-// reason is the finish_reason of the answer.
+// reason is why the answer ends: one of finishReasons.
 func (a answer) reason() string {
 	if len(a.calls) > 0 {
-		return cmp.Or(a.finish, "tool_calls")
+		return cmp.Or(a.finish, finishCalls)
 	}
-	return cmp.Or(a.finish, "stop")
+	return cmp.Or(a.finish, finishStop)
 }
 
 // bytesPerToken is the whole tokenizer: four bytes of English are about one token.
@@ -43,6 +43,9 @@ const bytesPerToken = 4
 const imageTokens = 1_500
 
 func tokens(size int) int { return (size + bytesPerToken - 1) / bytesPerToken }
+
+// tokens is about how many the request has.
+func (r *request) tokens() int { return tokens(r.promptSize) + imageTokens*r.images }
 
 // used is the usage that the script gives or, without, an estimate from the bytes of
 // the request's messages as sent, its images, and the answer's texts, names and arguments.
@@ -55,16 +58,16 @@ func (a answer) used(req *request) Usage {
 		said += len(c.name) + len(c.arguments)
 	}
 	thought := tokens(len(a.reasoning))
-	return Usage{Prompt: tokens(req.promptSize) + imageTokens*req.images, Completion: tokens(said) + thought, Reasoning: thought}
+	return Usage{Prompt: req.tokens(), Completion: tokens(said) + thought, Reasoning: thought}
 }
 
-// id is the same for the same request.
-func (r *request) id() string { return "chatcmpl-" + hex.EncodeToString(r.seed[:12]) }
+// id is the same for the same request. prefix is what the wire's ids start with.
+func (r *request) id(prefix string) string { return prefix + hex.EncodeToString(r.seed[:12]) }
 
-// callID is the same for the same request, and different for each of its calls.
-func (r *request) callID(index int) string {
+// partID is the same for the same request, and different for each index.
+func (r *request) partID(prefix string, index int) string {
 	sum := sha256.Sum256(fmt.Appendf(r.seed[:len(r.seed):len(r.seed)], "call %d", index))
-	return "call_" + hex.EncodeToString(sum[:12])
+	return prefix + hex.EncodeToString(sum[:12])
 }
 
 // wait returns the error of ctx when that ends first.

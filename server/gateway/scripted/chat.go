@@ -1,12 +1,7 @@
 package scripted
 
-import (
-	"net/http"
-	"strconv"
-)
-
-// Created is the time of every answer, Unix seconds: the same request gets the same bytes.
-const Created = 1735689600 // 2025-01-01T00:00:00Z
+// chat is the wire of OpenAI's chat completions.
+type chat struct{}
 
 // head starts each object of the chat completions wire.
 type head struct {
@@ -18,7 +13,7 @@ type head struct {
 }
 
 func newHead(req *request, object string) head {
-	return head{ID: req.id(), Object: object, Created: Created, Model: req.model, Fingerprint: "scripted"}
+	return head{ID: req.id("chatcmpl-"), Object: object, Created: Created, Model: req.model, Fingerprint: "scripted"}
 }
 
 type completion struct {
@@ -66,39 +61,70 @@ type wireUsage struct {
 	} `json:"completion_tokens_details"`
 }
 
-func (u Usage) wire() wireUsage {
+func (u Usage) chat() wireUsage {
 	out := wireUsage{Prompt: u.Prompt, Completion: u.Completion, Total: u.Prompt + u.Completion}
 	out.PromptDetails.Cached, out.CompletionDetails.Reasoning = u.Cached, u.Reasoning
 	return out
 }
 
-// writeWhole answers a request that does not stream. A cut answer announces its whole
-// length and breaks off.
-func writeWhole(w http.ResponseWriter, req *request, a answer) error {
-	msg := wireMessage{Role: "assistant", Reasoning: a.reasoning}
+func (chat) whole(req *request, a answer) any {
+	msg := wireMessage{Role: roleAssistant, Reasoning: a.reasoning}
 	if a.text != "" || len(a.calls) == 0 {
 		msg.Content = &a.text
 	}
 	for i, c := range a.calls {
-		msg.Calls = append(msg.Calls, wireCall{ID: req.callID(i), Type: "function", Function: wireFunction{Name: c.name, Arguments: c.arguments}})
+		msg.Calls = append(msg.Calls, wireCall{ID: req.partID("call_", i), Type: "function", Function: wireFunction{Name: c.name, Arguments: c.arguments}})
 	}
-	body := marshal(completion{
-		head: newHead(req, "chat.completion"), Choices: []choice{{Message: msg, Finish: a.reason()}}, Usage: a.used(req).wire(),
-	})
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	if a.cut == nil {
-		_, _ = w.Write(body) // a client that left needs no answer
-		return nil
+	return completion{
+		head: newHead(req, "chat.completion"), Choices: []choice{{Message: msg, Finish: a.reason()}}, Usage: a.used(req).chat(),
 	}
-	_, _ = w.Write(body[:min(*a.cut, len(body)-1)])
-	breakOff(w)
-	return nil
 }
 
-// breakOff ends the connection as a crash of the model's server would. What was written
-// reaches the client first.
-func breakOff(w http.ResponseWriter) {
-	_ = http.NewResponseController(w).Flush() // the connection ends either way
-	panic(http.ErrAbortHandler)
+type chunk struct {
+	head
+	Choices []chunkChoice `json:"choices"`
+	Usage   *wireUsage    `json:"usage,omitempty"`
 }
+
+type chunkChoice struct {
+	Index    int       `json:"index"`
+	Delta    delta     `json:"delta"`
+	Logprobs *struct{} `json:"logprobs"`
+	Finish   *string   `json:"finish_reason"`
+}
+
+type delta struct {
+	Role      string     `json:"role,omitempty"`
+	Content   *string    `json:"content,omitempty"`
+	Reasoning string     `json:"reasoning_content,omitempty"`
+	Calls     []wireCall `json:"tool_calls,omitempty"`
+}
+
+func (chat) stream(s *stream, a answer) {
+	h := newHead(s.req, "chat.completion.chunk")
+	send := func(d delta, finish *string) {
+		s.send("", chunk{head: h, Choices: []chunkChoice{{Delta: d, Finish: finish}}})
+	}
+	send(delta{Role: roleAssistant, Content: new("")}, nil)
+	for piece := range s.pieces(a.reasoning) {
+		send(delta{Reasoning: piece}, nil)
+	}
+	for piece := range s.pieces(a.text) {
+		send(delta{Content: &piece}, nil)
+	}
+	for i, c := range a.calls {
+		send(delta{Calls: []wireCall{{Index: &i, ID: s.req.partID("call_", i), Type: "function", Function: wireFunction{Name: c.name}}}}, nil)
+		for piece := range s.pieces(c.arguments) {
+			send(delta{Calls: []wireCall{{Index: &i, Function: wireFunction{Arguments: piece}}}}, nil)
+		}
+	}
+	s.end()
+	send(delta{}, new(a.reason()))
+	if s.req.withUsage {
+		s.send("", chunk{head: h, Choices: []chunkChoice{}, Usage: new(a.used(s.req).chat())})
+	}
+	s.write([]byte("data: [DONE]\n\n"))
+}
+
+// fail sends the error where a chunk is due, as OpenAI does.
+func (chat) fail(s *stream, e *Error) { s.send("", e.OpenAI()) }

@@ -14,7 +14,15 @@ import (
 
 const maxDelay = 30 * time.Minute
 
-var finishReasons = []string{"stop", "length", "tool_calls", "content_filter"}
+// Why an answer ends, as a script says it.
+const (
+	finishStop   = "stop"
+	finishLength = "length"
+	finishCalls  = "tool_calls"
+	finishFilter = "content_filter"
+)
+
+var finishReasons = []string{finishStop, finishLength, finishCalls, finishFilter}
 
 // check reports what is wrong with the turn, naming the key, and prepares it for play.
 func (t *turn) check() error {
@@ -34,8 +42,11 @@ func (t *turn) check() error {
 	if t.Finish != "" && !slices.Contains(finishReasons, t.Finish) {
 		return fmt.Errorf("finish_reason: %q is none of %s", t.Finish, strings.Join(finishReasons, ", "))
 	}
-	if t.Cut != nil && *t.Cut < 0 {
-		return errors.New("cut: is negative")
+	if err := t.checkFaults(); err != nil {
+		return err
+	}
+	if t.Repeat && t.When != nil {
+		return errors.New("repeat: a turn with when is given whenever that fits anyway")
 	}
 	if u := t.Usage; u != nil && min(u.Prompt, u.Completion, u.Cached, u.Reasoning) < 0 {
 		return errors.New("usage: a count is negative")
@@ -50,6 +61,35 @@ func (*turn) checkDelay(key string, d time.Duration) error {
 	return nil
 }
 
+func (t *turn) checkFaults() error {
+	faults := 0
+	if t.Cut != nil {
+		faults++
+		if *t.Cut < 0 {
+			return errors.New("cut: is negative")
+		}
+	}
+	if m := t.Malformed; m != nil {
+		faults++
+		switch {
+		case m.After < 0:
+			return errors.New("malformed: after: is negative")
+		case m.Kind != "" && m.Kind != faultJSON && m.Kind != faultFraming:
+			return fmt.Errorf("malformed: kind: %q is neither %s nor %s", m.Kind, faultJSON, faultFraming)
+		}
+	}
+	if t.Error != nil && t.Error.After != nil {
+		faults++
+		if *t.Error.After < 0 {
+			return errors.New("error: after: is negative")
+		}
+	}
+	if faults > 1 {
+		return errors.New("cut, malformed and an error with after: only one of them can happen")
+	}
+	return nil
+}
+
 func (t *turn) checkError() error {
 	e := t.Error
 	switch answers := t.Text != "" || t.Reasoning != "" || len(t.ToolCalls) > 0; {
@@ -59,7 +99,9 @@ func (t *turn) checkError() error {
 		return nil
 	case e.Times < 0:
 		return errors.New("error: times: is negative")
-	case e.Times == 0 && answers:
+	case e.After != nil && !answers:
+		return errors.New("error: after: needs an answer beside the error, which it interrupts")
+	case e.Times == 0 && e.After == nil && answers:
 		return errors.New("error: without times the answer beside it is never given")
 	case e.Times > 0 && !answers:
 		return errors.New("error: times: needs an answer beside the error, to be given afterwards")

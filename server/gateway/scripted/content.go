@@ -1,10 +1,9 @@
 package scripted
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
-	"iter"
+	"slices"
 	"strings"
 )
 
@@ -13,6 +12,7 @@ import (
 type content struct {
 	texts      []string
 	images     int
+	notes      int // texts that a harness added, which are not among texts
 	size       int // bytes of the whole, as sent
 	imageBytes int // of these, bytes of images
 }
@@ -28,6 +28,9 @@ func (c content) last() string {
 	return c.texts[len(c.texts)-1]
 }
 
+// isNote reports whether nobody but a harness speaks.
+func (c content) isNote() bool { return c.notes > 0 && len(c.texts) == 0 && c.images == 0 }
+
 // UnmarshalJSON reads a string, an array of parts, or null.
 func (c *content) UnmarshalJSON(data []byte) error {
 	*c = content{size: len(data)}
@@ -35,17 +38,13 @@ func (c *content) UnmarshalJSON(data []byte) error {
 		return nil
 	}
 	if data[0] == '"' {
-		c.texts = make([]string, 1)
-		return json.Unmarshal(data, &c.texts[0])
+		var text string
+		err := json.Unmarshal(data, &text)
+		c.say(text)
+		return err
 	}
 	err := each(data, func(p part) error {
-		switch p.Type {
-		case "text":
-			c.texts = append(c.texts, p.Text)
-		case "image_url":
-			c.images++
-			c.imageBytes += len(p.Image)
-		}
+		c.add(p)
 		return nil
 	})
 	if err != nil {
@@ -54,77 +53,42 @@ func (c *content) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// content reads a content that may be missing.
+func (s span) content() (c content, err error) {
+	if len(s) > 0 {
+		err = json.Unmarshal(s, &c)
+	}
+	return c, err
+}
+
+// part is a piece of a message on any of the wires.
 type part struct {
-	Type  string `json:"type"`
-	Text  string `json:"text"`
-	Image span   `json:"image_url"`
+	Type   string `json:"type"`
+	Text   string `json:"text"`
+	Image  span   `json:"image_url"` // of OpenAI
+	Source span   `json:"source"`    // of Anthropic's images
 }
 
-// span is a piece of the request's own bytes, not a copy of them.
-type span []byte
-
-// UnmarshalJSON keeps data, which stays as it is for as long as the request is answered.
-func (s *span) UnmarshalJSON(data []byte) error {
-	*s = data
-	return nil
-}
-
-// each decodes the elements of an array one by one, so that an array of millions of
-// empty ones takes no more memory than its text. array must be valid JSON.
-func each[T any](array []byte, do func(T) error) error {
-	if len(array) == 0 || array[0] != '[' {
-		return errors.New("not an array")
-	}
-	for element := range elements(array) {
-		var v T
-		if err := json.Unmarshal(element, &v); err != nil {
-			return err
-		}
-		if err := do(v); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// elements are the pieces of a valid JSON array.
-func elements(array []byte) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		depth, start := 0, 1
-		for i := 0; i < len(array); i++ {
-			switch array[i] {
-			case '"':
-				i += stringEnd(array[i:])
-			case '[', '{':
-				depth++
-			case ',':
-				if depth == 1 {
-					if !yield(array[start:i]) {
-						return
-					}
-					start = i + 1
-				}
-			case ']', '}':
-				depth--
-			}
-		}
-		if last := array[start : len(array)-1]; len(bytes.TrimSpace(last)) > 0 {
-			yield(last)
-		}
+func (c *content) add(p part) {
+	switch p.Type {
+	case "text", "input_text", "output_text":
+		c.say(p.Text)
+	case "image_url", "input_image", "image":
+		c.images++
+		c.imageBytes += len(p.Image) + len(p.Source)
 	}
 }
 
-// stringEnd is where the valid JSON string at the start of data ends.
-func stringEnd(data []byte) int {
-	for i := 1; ; {
-		i += bytes.IndexByte(data[i:], '"')
-		slashes := 0
-		for data[i-1-slashes] == '\\' {
-			slashes++
-		}
-		if slashes%2 == 0 {
-			return i
-		}
-		i++
+// noteTags enclose what harnesses say in the user's name, before or after the user.
+var noteTags = []string{"system-reminder", "environment_context"}
+
+func (c *content) say(text string) {
+	trimmed := strings.TrimSpace(text)
+	if slices.ContainsFunc(noteTags, func(tag string) bool {
+		return strings.HasPrefix(trimmed, "<"+tag+">") && strings.HasSuffix(trimmed, "</"+tag+">")
+	}) {
+		c.notes++
+		return
 	}
+	c.texts = append(c.texts, text)
 }

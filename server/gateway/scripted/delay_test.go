@@ -11,13 +11,13 @@ import (
 )
 
 // askAs asks as a harness does that names its session, and returns the status.
-func askAs(t *testing.T, url, session, body string) int {
+func askAs(t *testing.T, url, header, session, body string) int {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/v1/chat/completions", strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Header.Set("X-Session-Id", session)
+	req.Header.Set(header, session)
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -27,33 +27,35 @@ func askAs(t *testing.T, url, session, body string) int {
 }
 
 // play answers a request without a network, so that time can be made to pass.
-func play(t *testing.T, ctx context.Context, dir, body string) *httptest.ResponseRecorder { //nolint:revive // t first, as everywhere
+func play(t *testing.T, ctx context.Context, dir, path, body string) *httptest.ResponseRecorder { //nolint:revive // t first, as everywhere
 	t.Helper()
 	rec := httptest.NewRecorder()
-	req := httptest.NewRequestWithContext(ctx, http.MethodPost, "/v1/chat/completions", strings.NewReader(body))
+	req := httptest.NewRequestWithContext(ctx, http.MethodPost, path, strings.NewReader(body))
 	newGateway(t, dir).ServeHTTP(rec, req)
 	return rec
 }
 
 func TestDelays(t *testing.T) {
 	dir := script(t, "s", "turns: [{text: eight by eight is many, delay: 5s, chunk_delay: 2s}]")
-	synctest.Test(t, func(t *testing.T) {
-		start := time.Now()
-		rec := play(t, t.Context(), dir, `{"model":"scripted/s","stream":true,`+hi+`}`)
-		if took := time.Since(start); took != 11*time.Second {
-			t.Errorf("a stream of a role and three pieces took %v, want 5s and three times 2s", took)
-		}
-		if !strings.HasSuffix(rec.Body.String(), "data: [DONE]\n\n") {
-			t.Errorf("answer = %s", rec.Body)
-		}
-	})
+	for path, end := range map[string]string{chatPath: "data: [DONE]", messagesPath: `data: {"type":"message_stop"}`, responsesPath: `"metadata":{}}}`} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			rec := play(t, t.Context(), dir, path, `{"model":"scripted/s","stream":true,"input":"hi",`+hi+`}`)
+			if took := time.Since(start); took != 11*time.Second {
+				t.Errorf("%s: a stream of three pieces took %v, want 5s and three times 2s", path, took)
+			}
+			if !strings.HasSuffix(rec.Body.String(), end+"\n\n") {
+				t.Errorf("%s: answer = %s", path, rec.Body)
+			}
+		})
+	}
 }
 
 func TestDelayedError(t *testing.T) {
 	dir := script(t, "s", "turns: [{delay: 3s, error: {status: 529, message: busy}}]")
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		rec := play(t, t.Context(), dir, `{"model":"scripted/s",`+hi+`}`)
+		rec := play(t, t.Context(), dir, chatPath, `{"model":"scripted/s",`+hi+`}`)
 		if took := time.Since(start); took != 3*time.Second || rec.Code != 529 {
 			t.Errorf("status %d after %v, want 529 after 3s", rec.Code, took)
 		}
@@ -72,7 +74,7 @@ func TestClientLeavesDuringDelay(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				start := time.Now()
-				rec := play(t, ctx, dir, `{"model":"scripted/s","stream":true,`+hi+`}`)
+				rec := play(t, ctx, dir, chatPath, `{"model":"scripted/s","stream":true,`+hi+`}`)
 				if took := time.Since(start); took != time.Second {
 					t.Errorf("gave up after %v, want 1s", took)
 				}

@@ -16,19 +16,18 @@ func echo(req *request) answer {
 	if last < 0 {
 		return answer{text: "(no user message)"}
 	}
-	said := req.messages[last].Content
+	said := req.messages[last].content
 	commands := commandsIn(said.last())
 	if len(commands) == 0 {
 		return answer{text: repeat(said)}
 	}
-	bash, offered := req.tool("bash")
+	shell := req.shell()
 	results := toolResults(req.messages[last+1:])
 	switch {
 	case len(results) >= len(commands):
 		return answer{text: report(commands, results)}
-	case offered:
-		args := marshal(map[string]string{"command": commands[len(results)]})
-		return answer{calls: []call{{name: bash, arguments: string(args)}}}
+	case shell != nil:
+		return answer{calls: []call{shell.run(commands[len(results)])}}
 	default:
 		return answer{text: "No bash tool is on offer to run: " + strings.Join(commands, "; ")}
 	}
@@ -68,13 +67,13 @@ func commandsIn(text string) []string {
 func toolResults(messages []message) []string {
 	byID := map[string]string{}
 	for _, m := range messages {
-		if m.Role == "tool" {
-			byID[m.ToolCallID] = m.Content.all()
+		if m.role == roleTool {
+			byID[m.answers] = m.content.all()
 		}
 	}
 	var results []string
 	for _, m := range messages {
-		for _, id := range m.ToolCalls {
+		for _, id := range m.calls {
 			results = append(results, byID[id])
 		}
 	}
@@ -96,7 +95,7 @@ func report(commands, results []string) string {
 // lastUser is the index of the newest user message, or -1.
 func lastUser(messages []message) int {
 	for i, m := range slices.Backward(messages) {
-		if m.Role == "user" {
+		if m.role == roleUser {
 			return i
 		}
 	}

@@ -51,7 +51,19 @@ func script(tb testing.TB, name, text string) string {
 // it came.
 func ask(tb testing.TB, url, body string) (*http.Response, string) {
 	tb.Helper()
-	res, err := http.Post(url+"/v1/chat/completions", "application/json", strings.NewReader(body))
+	return post(tb, url+chatPath, body)
+}
+
+// The paths of the wires.
+const (
+	chatPath      = "/v1/chat/completions"
+	messagesPath  = "/v1/messages?beta=true"
+	responsesPath = "/v1/responses"
+)
+
+func post(tb testing.TB, url, body string) (*http.Response, string) {
+	tb.Helper()
+	res, err := http.Post(url, "application/json", strings.NewReader(body))
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -50,12 +50,12 @@ type scene struct {
 }
 
 func (s *scene) hear(m message) {
-	switch m.Role {
-	case "user":
-		s.user, s.said, s.results = m.Content.last(), true, nil
-	case "tool":
-		s.results, s.said = append(s.results, m.Content.all()), false
-	case "assistant":
+	switch m.role {
+	case roleUser:
+		s.user, s.said, s.results = m.content.last(), true, nil
+	case roleTool:
+		s.results, s.said = append(s.results, m.content.all()), false
+	case roleAssistant:
 		s.results, s.said = nil, false
 	}
 }
@@ -69,11 +69,11 @@ func (s *script) next(name string, messages []message) (int, error) {
 	var given int // answers that turns without when gave
 	fits := newMatcher(s.Turns)
 	for _, m := range messages {
-		if m.Role == "assistant" && fits.first(&now) < 0 {
+		if m.role == roleAssistant && fits.first(&now) < 0 {
 			given++
 		}
 		now.hear(m)
-		fits.hear(&now, m.Role)
+		fits.hear(&now, m.role)
 	}
 	if i := fits.first(&now); i >= 0 {
 		return i, nil
@@ -94,6 +94,8 @@ func (s *script) plain(name string, given int) (int, error) {
 		return plain[given], nil
 	case s.Loop:
 		return plain[given%len(plain)], nil
+	case len(plain) > 0 && s.Turns[plain[len(plain)-1]].Repeat:
+		return plain[len(plain)-1], nil
 	case len(plain) == 0:
 		return 0, invalid("script_ended", "the script %s has no turn for this: none without when, and no when fits", name)
 	default:
@@ -121,11 +123,11 @@ func (m *matcher) hear(now *scene, role string) {
 	for i, t := range m.turns {
 		switch {
 		case t.When == nil:
-		case role == "user":
+		case role == roleUser:
 			m.user[i], m.tool[i] = t.When.fitsUser(now.user), false
-		case role == "tool" && t.When.aboutTool():
+		case role == roleTool && t.When.aboutTool():
 			m.tool[i] = m.tool[i] || t.When.fitsTool(now.results[len(now.results)-1])
-		case role == "assistant":
+		case role == roleAssistant:
 			m.tool[i] = false
 		}
 	}
@@ -154,7 +156,7 @@ func (t *turn) answer(req *request) answer {
 	quoted := strings.NewReplacer("{{last_user}}", inJSON(now.user), "{{last_tool}}", inJSON(now.tool()))
 	a := answer{
 		reasoning: plain.Replace(t.Reasoning), text: plain.Replace(t.Text),
-		finish: t.Finish, delay: t.Delay, between: t.ChunkDelay, cut: t.Cut,
+		finish: t.Finish, delay: t.Delay, between: t.ChunkDelay, fault: t.fault(),
 	}
 	for _, c := range t.ToolCalls {
 		a.calls = append(a.calls, call{name: c.Name, arguments: quoted.Replace(c.encoded)})
@@ -162,6 +164,29 @@ func (t *turn) answer(req *request) answer {
 	if u := t.Usage; u != nil {
 		a.usage = &Usage{Prompt: u.Prompt, Completion: u.Completion, Cached: u.Cached, Reasoning: u.Reasoning}
 	}
+	return a
+}
+
+// fault is what the turn lets go wrong in its answer, beside an error; nil: nothing.
+func (t *turn) fault() *fault {
+	switch {
+	case t.Cut != nil:
+		return &fault{kind: faultCut, after: *t.Cut}
+	case t.Malformed != nil:
+		return &fault{kind: cmp.Or(t.Malformed.Kind, faultJSON), after: t.Malformed.After}
+	default:
+		return nil
+	}
+}
+
+// fail is what the turn says to req when its error is due.
+func (t *turn) fail(req *request) answer {
+	failure := t.Error.failure()
+	if t.Error.After == nil || !req.stream {
+		return answer{delay: t.Delay, failure: failure}
+	}
+	a := t.answer(req)
+	a.fault = &fault{kind: faultError, after: *t.Error.After, failure: failure}
 	return a
 }
 
@@ -180,7 +205,14 @@ func (e *scriptError) failure() *Error {
 		kind = "invalid_request_error"
 	}
 	return &Error{
-		Status: e.Status, Type: cmp.Or(e.Type, kind), Code: e.Code,
-		Message: cmp.Or(e.Message, http.StatusText(e.Status), "error of the script"), RetryAfter: e.RetryAfter,
+		Status: e.Status, Type: cmp.Or(e.Type, kind), Own: e.Type != "", Code: e.Code,
+		Message: cmp.Or(e.Message, statusText(e.Status)), RetryAfter: e.RetryAfter,
 	}
+}
+
+func statusText(status int) string {
+	if status == statusOverloaded {
+		return "Overloaded"
+	}
+	return cmp.Or(http.StatusText(status), "error of the script")
 }

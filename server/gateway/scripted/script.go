@@ -42,7 +42,14 @@ type turn struct {
 	Delay      time.Duration `yaml:"delay"`
 	ChunkDelay time.Duration `yaml:"chunk_delay"`
 	Cut        *int          `yaml:"cut"`
+	Malformed  *malformed    `yaml:"malformed"`
 	Error      *scriptError  `yaml:"error"`
+	Repeat     bool          `yaml:"repeat"`
+}
+
+type malformed struct {
+	After int       `yaml:"after"`
+	Kind  faultKind `yaml:"kind"` // "": faultJSON
 }
 
 type toolCall struct {
@@ -65,6 +72,7 @@ type scriptError struct {
 	Message    string        `yaml:"message"`
 	RetryAfter time.Duration `yaml:"retry_after"`
 	Times      int           `yaml:"times"` // 0: always
+	After      *int          `yaml:"after"` // characters of a streamed answer; nil: it fails in place of one
 }
 
 // Names lists the scripted models there are now, echo first.
@@ -92,7 +100,7 @@ func (m *Models) load(name string) (*script, error) {
 	shown := filepath.Join(filepath.Base(m.dir), name+extension)
 	text, err := m.read(name + extension)
 	if errors.Is(err, fs.ErrNotExist) {
-		e := invalid("model_not_found", "there is no script %s in lap's data directory; the scripted models are %s", shown, strings.Join(m.Names(), ", "))
+		e := invalid("model_not_found", "there is no script %s; the scripted models are %s", shown, strings.Join(m.Names(), ", "))
 		e.Status = http.StatusNotFound
 		return nil, e
 	}
@@ -134,6 +142,12 @@ func parseScript(text []byte) (*script, error) {
 			return nil, fmt.Errorf("turn %d: %w", i+1, err)
 		}
 	}
+	for i, t := range s.Turns {
+		following := slices.ContainsFunc(s.Turns[i+1:], func(t turn) bool { return t.When == nil })
+		if t.Repeat && (following || s.Loop) {
+			return nil, fmt.Errorf("turn %d: repeat: what comes after it is never given", i+1)
+		}
+	}
 	if s.Loop && !slices.ContainsFunc(s.Turns, func(t turn) bool { return t.When == nil }) {
 		return nil, errors.New("loop: there is no turn without when to repeat")
 	}
@@ -145,6 +159,7 @@ var goNames = strings.NewReplacer(
 	"time.Duration", "a time such as 250ms or 2s", "[]scripted.turn", "a list of turns", "[]scripted.toolCall", "a list of calls",
 	" in type scripted.script", "", " in type scripted.turn", " in a turn", " in type scripted.when", " in when",
 	" in type scripted.toolCall", " in a tool call", " in type scripted.scriptError", " in error", " in type scripted.scriptUsage", " in usage",
+	" in type scripted.malformed", " in malformed",
 	"scripted.", "", "field ", "key ", " not found", " is not known", "cannot construct", "cannot turn",
 )
 

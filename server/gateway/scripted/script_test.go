@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -40,6 +41,15 @@ func TestBrokenScripts(t *testing.T) {
 		{"times without answer", "turns: [{error: {status: 429, times: 1}}]", "turn 1: error: times: needs an answer"},
 		{"answer without times", "turns: [{text: a, error: {status: 429}}]", "turn 1: error: without times"},
 		{"negative times", "turns: [{text: a, error: {status: 429, times: -1}}]", "turn 1: error: times: is negative"},
+		{"malformed kind", "turns: [{text: a, malformed: {kind: html}}]", `turn 1: malformed: kind: \"html\" is neither json nor framing`},
+		{"unknown key of malformed", "turns: [{text: a, malformed: {times: 1}}]", "line 1: key times is not known in malformed"},
+		{"negative malformed", "turns: [{text: a, malformed: {after: -1}}]", "turn 1: malformed: after: is negative"},
+		{"two faults", "turns: [{text: a, malformed: {after: 1}, cut: 2}]", "turn 1: cut, malformed and an error with after: only one"},
+		{"negative after", "turns: [{text: a, error: {status: 500, after: -1}}]", "turn 1: error: after: is negative"},
+		{"after without answer", "turns: [{error: {status: 500, after: 1}}]", "turn 1: error: after: needs an answer"},
+		{"repeat with when", "turns: [{text: a, repeat: true, when: {user: b}}]", "turn 1: repeat: a turn with when"},
+		{"repeat and loop", "loop: true\nturns: [{text: a, repeat: true}]", "turn 1: repeat: what comes after it is never given"},
+		{"repeat before another", "turns: [{text: a, repeat: true}, {text: b}]", "turn 1: repeat: what comes after it is never given"},
 		{"loop without turns in order", "loop: true\nturns: [{text: a, when: {user: b}}]", "loop: there is no turn without when"},
 		{"too large", "turns: [{text: a}]\n#" + strings.Repeat("x", 1<<20), "the file is larger than 1024 KiB"},
 	}
@@ -76,7 +86,7 @@ func TestNames(t *testing.T) {
 		{`scripted/..\\secret`, "no name of a script", 400},
 		{`scripted/a\u0000`, "no name of a script", 400},
 		{"scripted/" + strings.Repeat("x", 200), "no name of a script", 400},
-		{"scripted/Nope", "there is no script scripts/Nope.yaml in lap's data directory; the scripted models are scripted/echo, scripted/a.b_c-1", 404},
+		{"scripted/Nope", "there is no script scripts/Nope.yaml; the scripted models are scripted/echo, scripted/a.b_c-1", 404},
 		{"scripted/folder", "scripts/folder.yaml: is a directory", 400},
 	}
 	for _, tt := range tests {
@@ -108,21 +118,68 @@ func TestScriptChangesAtOnce(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	url := serve(t, script(t, "s", "turns: [{text: a, usage: {prompt_tokens: 90000, completion_tokens: 7, cached_tokens: 5, reasoning_tokens: 2}}]"))
-	want := `"usage":{"prompt_tokens":90000,"completion_tokens":7,"total_tokens":90007,"prompt_tokens_details":{"cached_tokens":5},"completion_tokens_details":{"reasoning_tokens":2}}`
-	for _, stream := range []string{"", `"stream":true,"stream_options":{"include_usage":true},`} {
-		if _, body := ask(t, url, `{"model":"scripted/s",`+stream+hi+`}`); !strings.Contains(body, want) {
-			t.Errorf("answer = %s, want %s", body, want)
+	tests := []struct{ path, rest, want string }{
+		{chatPath, `"stream_options":{"include_usage":true},` + hi, `"usage":{"prompt_tokens":90000,"completion_tokens":7,"total_tokens":90007,"prompt_tokens_details":{"cached_tokens":5},"completion_tokens_details":{"reasoning_tokens":2}}`},
+		{messagesPath, hi, `"usage":{"input_tokens":89995,"cache_creation_input_tokens":0,"cache_read_input_tokens":5,"output_tokens":7}`},
+		{responsesPath, `"input":"hi"`, `"usage":{"input_tokens":90000,"input_tokens_details":{"cached_tokens":5},"output_tokens":7,"output_tokens_details":{"reasoning_tokens":2},"total_tokens":90007}`},
+	}
+	for _, tt := range tests {
+		for _, stream := range []string{"true", "false"} {
+			if _, body := post(t, url+tt.path, `{"model":"scripted/s","stream":`+stream+`,`+tt.rest+`}`); !strings.Contains(body, tt.want) {
+				t.Errorf("answer = %s, want %s", body, tt.want)
+			}
 		}
+	}
+}
+
+// Every wire has its own errors, and announces when to try again in the same way.
+func TestErrors(t *testing.T) {
+	tests := []struct{ error, openAI, anthropic string }{
+		{"status: 400", "invalid_request_error", "invalid_request_error"},
+		{"status: 401", "invalid_request_error", "authentication_error"},
+		{"status: 403", "invalid_request_error", "permission_error"},
+		{"status: 404", "invalid_request_error", "not_found_error"},
+		{"status: 413", "invalid_request_error", "request_too_large"},
+		{"status: 429", "rate_limit_error", "rate_limit_error"},
+		{"status: 500", "api_error", "api_error"},
+		{"status: 504", "api_error", "timeout_error"},
+		{"status: 529", "api_error", "overloaded_error"},
+		{"status: 500, type: odd_error", "odd_error", "odd_error"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.error, func(t *testing.T) {
+			url := serve(t, script(t, "s", "turns: [{error: {"+tt.error+", code: c, message: No., retry_after: 1500ms}}]"))
+			openAI := `{"error":{"message":"No.","type":"` + tt.openAI + `","param":null,"code":"c"}}`
+			for path, want := range map[string]string{
+				chatPath: openAI, responsesPath: openAI, messagesPath: `{"type":"error","error":{"type":"` + tt.anthropic + `","message":"No."}}`,
+			} {
+				for _, stream := range []string{"true", "false"} {
+					res, body := post(t, url+path, `{"model":"scripted/s","stream":`+stream+`,"input":"hi",`+hi+`}`)
+					if strings.TrimSpace(body) != want || !strings.Contains(tt.error, strconv.Itoa(res.StatusCode)) {
+						t.Errorf("%s: answer = %d %s, want %s", path, res.StatusCode, body, want)
+					}
+					if got := res.Header.Get("Retry-After") + " " + res.Header.Get("Retry-After-Ms"); got != "2 1500" {
+						t.Errorf("%s: again after %s, want 2 1500", path, got)
+					}
+				}
+			}
+		})
 	}
 }
 
 // Two sessions that send the same do not use up each other's failures.
 func TestFailuresAreCountedApart(t *testing.T) {
 	url := serve(t, script(t, "s", "turns: [{text: a, error: {status: 500, times: 1}}]"))
-	for _, session := range []string{"one", "two", ""} {
-		for try, want := range []int{500, 200, 500} {
-			if got := askAs(t, url, session, `{"model":"scripted/s",`+hi+`}`); got != want {
-				t.Errorf("session %q, try %d: status = %d, want %d", session, try, got, want)
+	for _, header := range []string{"X-Session-Id", "X-Claude-Code-Session-Id", "Session-Id"} {
+		for _, session := range []string{header + " one", header + " two", ""} {
+			for try, want := range []int{500, 200, 500, 200} {
+				body := `{"model":"scripted/s",` + hi + `}`
+				if session != "" && try == 1 {
+					body = strings.Replace(body, "hi", "changed", 1)
+				}
+				if got := askAs(t, url, header, session, body); got != want {
+					t.Errorf("session %q, try %d: status = %d, want %d", session, try, got, want)
+				}
 			}
 		}
 	}

@@ -39,16 +39,20 @@ type Caller struct {
 	Used    func(Usage) // called with what an answer uses, before it is written; nil: nobody asks
 }
 
-// ChatCompletion answers a request body of POST /v1/chat/completions. model is the
-// name that the body was found to ask for, with Prefix. An error is an *Error, or that
-// of ctx, and nothing has been written then. An answer that the script cuts ends in a
-// panic with http.ErrAbortHandler, as a broken connection does in net/http.
-func (m *Models) ChatCompletion(ctx context.Context, w http.ResponseWriter, model string, body []byte, from Caller) error {
-	req, err := parseRequest(body)
+// Answer answers a request body that was posted to a path below /v1 for which Answers is
+// true. model is the name that the body was found to ask for, with Prefix. An error is an
+// *Error, or that of ctx, and nothing has been written then. An answer that the script
+// cuts ends in a panic with http.ErrAbortHandler, as a broken connection does in net/http.
+func (m *Models) Answer(ctx context.Context, w http.ResponseWriter, path, model string, body []byte, from Caller) error {
+	on := apis[path]
+	req, err := on.parse(body)
 	if err != nil {
 		return err
 	}
 	req.model, req.seed = model, sha256.Sum256(body)
+	if on.count != nil {
+		return m.count(w, on, req)
+	}
 	a, err := m.answer(req, from)
 	if err != nil {
 		return err
@@ -63,10 +67,22 @@ func (m *Models) ChatCompletion(ctx context.Context, w http.ResponseWriter, mode
 		from.Used(a.used(req))
 	}
 	if req.stream {
-		newStream(w, req).play(ctx, a)
-		return nil
+		play(ctx, w, on, req, a)
+	} else {
+		writeBody(w, marshal(on.whole(req, a)), a.fault)
 	}
-	return writeWhole(w, req, a)
+	return nil
+}
+
+// count answers how many tokens a request has, for a model that there is.
+func (m *Models) count(w http.ResponseWriter, on api, req *request) error {
+	if name := strings.TrimPrefix(req.model, Prefix); name != echoName {
+		if _, err := m.load(name); err != nil {
+			return err
+		}
+	}
+	writeBody(w, marshal(on.count(req.tokens())), nil)
+	return nil
 }
 
 func (m *Models) answer(req *request, from Caller) (answer, error) {
@@ -84,7 +100,7 @@ func (m *Models) answer(req *request, from Caller) (answer, error) {
 	}
 	t := &s.Turns[n]
 	if t.Error != nil && m.failures.due(t.Error.Times, failureKey(from, req, n)) {
-		return answer{delay: t.Delay, failure: t.Error.failure()}, nil
+		return t.fail(req), nil
 	}
 	return t.answer(req), nil
 }

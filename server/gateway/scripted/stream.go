@@ -3,7 +3,9 @@ package scripted
 import (
 	"context"
 	"errors"
+	"iter"
 	"net/http"
+	"time"
 	"unicode/utf8"
 )
 
@@ -12,100 +14,74 @@ const (
 	minPiece  = 8  // bytes
 )
 
-type chunk struct {
-	head
-	Choices []chunkChoice `json:"choices"`
-	Usage   *wireUsage    `json:"usage,omitempty"`
-}
+// Why a stream ends before its end.
+var (
+	errCut    = errors.New("the script cuts the answer")
+	errFailed = errors.New("the script lets the answer fail")
+)
 
-type chunkChoice struct {
-	Index    int       `json:"index"`
-	Delta    delta     `json:"delta"`
-	Logprobs *struct{} `json:"logprobs"`
-	Finish   *string   `json:"finish_reason"`
-}
-
-type delta struct {
-	Role      string     `json:"role,omitempty"`
-	Content   *string    `json:"content,omitempty"`
-	Reasoning string     `json:"reasoning_content,omitempty"`
-	Calls     []wireCall `json:"tool_calls,omitempty"`
-}
-
-// stream writes one answer as server-sent events.
+// stream writes one answer as server-sent events. Once it has ended, early or not, what
+// is sent is dropped, so that a wire need not look.
 type stream struct {
-	w    http.ResponseWriter
-	ctrl *http.ResponseController
-	req  *request
-	head head
-	left int // characters until the cut; negative: none comes
+	ctx     context.Context
+	w       http.ResponseWriter
+	ctrl    *http.ResponseController
+	req     *request
+	between time.Duration
+	fault   *fault
+	left    int  // characters until the fault; negative: none is to come
+	spoilt  bool // the next event is malformed
+	sent    int  // events so far
+	err     error
 }
 
-func newStream(w http.ResponseWriter, req *request) *stream {
-	return &stream{w: w, ctrl: http.NewResponseController(w), req: req, head: newHead(req, "chat.completion.chunk"), left: -1}
+// play sends the answer to req on a wire. It ends early when the client leaves.
+func play(ctx context.Context, w http.ResponseWriter, on wire, req *request, a answer) {
+	s := &stream{ctx: ctx, w: w, ctrl: http.NewResponseController(w), req: req, between: a.between, fault: a.fault, left: -1}
+	if a.fault != nil {
+		s.left = a.fault.after
+	}
+	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-cache")
+	on.stream(s, a)
+	switch {
+	case errors.Is(s.err, errCut):
+		breakOff(w)
+	case errors.Is(s.err, errFailed):
+		s.err = nil
+		on.fail(s, s.fault.failure)
+	}
 }
 
-// play sends the answer. It ends early when the client leaves.
-func (s *stream) play(ctx context.Context, a answer) {
-	if a.cut != nil {
-		s.left = *a.cut
-	}
-	s.w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
-	s.w.Header().Set("Cache-Control", "no-cache")
-	for i, d := range s.deltas(a) {
-		if i > 0 && wait(ctx, a.between) != nil {
-			return
+// pieces splits a text between characters, and at a fault, and takes its time.
+func (s *stream) pieces(text string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		size := max(minPiece, (len(text)+maxPieces-1)/maxPieces)
+		for text != "" && s.err == nil {
+			if s.err = wait(s.ctx, s.between); s.err != nil {
+				return
+			}
+			piece := firstPiece(text, size)
+			if s.left > 0 {
+				piece = firstRunes(piece, s.left)
+				s.left -= utf8.RuneCountInString(piece)
+			}
+			if !yield(piece) {
+				return
+			}
+			text = text[len(piece):]
 		}
-		if s.send(d, nil) != nil {
-			return
-		}
 	}
-	if a.cut != nil {
-		breakOff(s.w)
-	}
-	s.finish(a)
 }
 
-// deltas are the pieces of the answer, up to where it is cut.
-func (s *stream) deltas(a answer) []delta {
-	out := []delta{{Role: "assistant", Content: new("")}}
-	for _, piece := range s.pieces(a.reasoning) {
-		out = append(out, delta{Reasoning: piece})
-	}
-	for _, piece := range s.pieces(a.text) {
-		out = append(out, delta{Content: &piece})
-	}
-	for i, c := range a.calls {
-		if s.left == 0 {
-			break
-		}
-		out = append(out, delta{Calls: []wireCall{{Index: &i, ID: s.req.callID(i), Type: "function", Function: wireFunction{Name: c.name}}}})
-		for _, piece := range s.pieces(c.arguments) {
-			out = append(out, delta{Calls: []wireCall{{Index: &i, Function: wireFunction{Arguments: piece}}}})
+// firstPiece is the start of text, of size bytes and as many more as its last character has.
+func firstPiece(text string, size int) string {
+	for ; size < len(text); size++ {
+		if utf8.RuneStart(text[size]) {
+			return text[:size]
 		}
 	}
-	return out
-}
-
-// pieces splits a text between characters, and takes what it hands out off the cut.
-func (s *stream) pieces(text string) []string {
-	if s.left >= 0 {
-		text = firstRunes(text, s.left)
-		s.left -= utf8.RuneCountInString(text)
-	}
-	size := max(minPiece, (len(text)+maxPieces-1)/maxPieces)
-	var out []string
-	for len(text) > size {
-		end := size
-		for end < len(text) && !utf8.RuneStart(text[end]) {
-			end++
-		}
-		out, text = append(out, text[:end]), text[end:]
-	}
-	if text != "" {
-		out = append(out, text)
-	}
-	return out
+	return text
 }
 
 func firstRunes(text string, n int) string {
@@ -118,30 +94,66 @@ func firstRunes(text string, n int) string {
 	return text
 }
 
-func (s *stream) finish(a answer) {
-	if s.send(delta{}, new(a.reason())) != nil {
+// end says that all pieces have been sent. A fault that is still to come comes now.
+func (s *stream) end() {
+	if s.left > 0 {
+		s.strike()
+	}
+}
+
+// send writes an event; name is "" on a wire whose events have none.
+func (s *stream) send(name string, data any) {
+	if s.err != nil {
 		return
 	}
-	if s.req.withUsage {
-		if s.event(chunk{head: s.head, Choices: []chunkChoice{}, Usage: new(a.used(s.req).wire())}) != nil {
-			return
+	s.write(s.frame(name, marshal(data)))
+	s.sent++
+	if s.left == 0 {
+		s.strike()
+	}
+}
+
+func (s *stream) frame(name string, data []byte) []byte {
+	var event []byte
+	if name != "" {
+		event = append(event, "event: "+name+"\n"...)
+	}
+	end := "\n\n"
+	if s.spoilt {
+		s.spoilt = false
+		if s.fault.kind == faultFraming {
+			end = "\n"
+		} else {
+			data = half(data)
 		}
 	}
-	_, _ = s.w.Write([]byte("data: [DONE]\n\n")) // a client that left needs no end
+	event = append(append(event, "data: "...), data...)
+	return append(event, end...)
 }
 
-func (s *stream) send(d delta, finish *string) error {
-	return s.event(chunk{head: s.head, Choices: []chunkChoice{{Delta: d, Finish: finish}}})
+// strike lets the fault happen, once.
+func (s *stream) strike() {
+	s.left = -1
+	switch {
+	case s.err != nil: // the client has left
+	case s.fault.kind == faultCut:
+		s.err = errCut
+	case s.fault.kind == faultError:
+		s.err = errFailed
+	default:
+		s.spoilt = true
+	}
 }
 
-// event fails when the client is gone.
-func (s *stream) event(c chunk) error {
-	line := append([]byte("data: "), marshal(c)...)
-	if _, err := s.w.Write(append(line, "\n\n"...)); err != nil {
-		return err
+// write ends the stream when the client is gone.
+func (s *stream) write(event []byte) {
+	if s.err != nil {
+		return
+	}
+	if _, s.err = s.w.Write(event); s.err != nil {
+		return
 	}
 	if err := s.ctrl.Flush(); !errors.Is(err, http.ErrNotSupported) {
-		return err
+		s.err = err
 	}
-	return nil
 }

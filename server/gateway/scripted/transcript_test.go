@@ -1,38 +1,58 @@
 package scripted_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/openai/openai-go/v3"
-	"github.com/openai/openai-go/v3/option"
+	gocmp "github.com/google/go-cmp/cmp"
 )
 
-// A conversation plays the inputs of a transcript through the OpenAI client and writes
-// down what comes back. docs/scripted-models.md has transcripts.
-type conversation struct {
-	t        *testing.T
-	client   openai.Client
-	model    string
-	messages []openai.ChatCompletionMessageParamUnion
-	pending  []string // ids of calls without a result
-	out      strings.Builder
+// A talker speaks with a model through a client of one wire.
+type talker interface {
+	user(text string)
+	tool(text, id string)
+	ask(t *testing.T) reply   // in a stream; what comes back whole becomes part of the conversation
+	whole(t *testing.T) reply // at once
 }
 
-func converse(t *testing.T, url, model, transcript string) string {
+// talkers are by the name of their wire. session is what they call theirs.
+var talkers = map[string]func(url, model, session string) talker{
+	"chat": newChatTalker, "messages": newMessagesTalker, "responses": newResponsesTalker,
+}
+
+// reply is what came back, in no particular wire format.
+type reply struct {
+	begun         bool
+	thought, text string
+	calls         []toolCall
+	finish        string
+	usage         [2]int64 // in and out
+	refused       string   // what the model's server said instead
+	lost          string   // what it said in the middle
+	err           error    // why else the reply is not whole
+}
+
+type toolCall struct{ id, name, arguments string }
+
+// A conversation plays the inputs of a transcript and writes down what comes back.
+// docs/scripted-models.md has transcripts.
+type conversation struct {
+	t       *testing.T
+	with    talker
+	pending []string // ids of calls without a result
+	out     strings.Builder
+}
+
+func converse(t *testing.T, with talker, transcript string) string {
 	t.Helper()
-	c := &conversation{t: t, model: model, client: openai.NewClient(
-		option.WithBaseURL(url+"/v1"), option.WithAPIKey("stub"), option.WithMaxRetries(0),
-		option.WithHeader("x-session-id", t.Name()),
-	)}
+	c := &conversation{t: t, with: with}
 	asked := true
 	for _, e := range entries(transcript) {
 		kind, text, _ := strings.Cut(e, ":")
@@ -74,80 +94,38 @@ func (c *conversation) write(kind, text string) {
 func (c *conversation) hear(kind, text string) {
 	switch kind {
 	case "user":
-		c.messages = append(c.messages, openai.UserMessage(text))
+		c.with.user(text)
 	case "tool":
-		c.messages = append(c.messages, openai.ToolMessage(text, c.pending[0]))
+		c.with.tool(text, c.pending[0])
 		c.pending = c.pending[1:]
 	}
 }
 
 func (c *conversation) call() {
-	params := openai.ChatCompletionNewParams{Model: c.model, Messages: c.messages}
-	for _, name := range []string{"bash", "read"} {
-		params.Tools = append(params.Tools, openai.ChatCompletionFunctionTool(openai.FunctionDefinitionParam{Name: name}))
+	r := c.with.ask(c.t)
+	if r.thought != "" {
+		c.write("thinks", r.thought)
 	}
-	stream := c.client.Chat.Completions.NewStreaming(c.t.Context(), params)
-	defer stream.Close()
-	var acc openai.ChatCompletionAccumulator
-	var thought strings.Builder
-	for stream.Next() {
-		chunk := stream.Current()
-		if !acc.AddChunk(chunk) {
-			c.t.Fatalf("the client refuses the chunk %s", chunk.RawJSON())
-		}
-		if len(chunk.Choices) > 0 {
-			thought.WriteString(reasoning(c.t, chunk.Choices[0].Delta))
-		}
+	if r.text != "" {
+		c.write("says", r.text)
 	}
-	if refused, ok := errors.AsType[*openai.Error](stream.Err()); ok {
-		c.write("fails", describe(refused))
-		return
+	for _, call := range r.calls {
+		c.write("calls", call.name+" "+call.arguments)
+		c.pending = append(c.pending, call.id)
 	}
-	msg := acc.Choices[0].Message
-	c.say(thought.String(), msg)
-	if stream.Err() != nil || acc.Choices[0].FinishReason == "" {
+	_, garbled := errors.AsType[*json.SyntaxError](r.err)
+	switch {
+	case r.refused != "":
+		c.write("fails", r.refused)
+	case r.lost != "":
+		c.write("breaks off", r.lost)
+	case garbled:
+		c.write("garbles", "")
+	case errors.Is(r.err, io.ErrUnexpectedEOF), r.err == nil && r.finish == "":
 		c.write("breaks off", "")
-		return
+	case r.err != nil:
+		c.t.Errorf("the client fails: %v", r.err)
 	}
-	c.messages = append(c.messages, msg.ToParam())
-}
-
-func (c *conversation) say(thought string, msg openai.ChatCompletionMessage) {
-	if thought != "" {
-		c.write("thinks", thought)
-	}
-	if msg.Content != "" {
-		c.write("says", msg.Content)
-	}
-	for _, call := range msg.ToolCalls {
-		c.write("calls", call.Function.Name+" "+call.Function.Arguments)
-		c.pending = append(c.pending, call.ID)
-	}
-}
-
-func reasoning(t *testing.T, d openai.ChatCompletionChunkChoiceDelta) string {
-	t.Helper()
-	field, ok := d.JSON.ExtraFields["reasoning_content"]
-	if !ok {
-		return ""
-	}
-	var text string
-	if err := json.Unmarshal([]byte(field.Raw()), &text); err != nil {
-		t.Fatal(err)
-	}
-	return text
-}
-
-func describe(e *openai.Error) string {
-	kind := e.Type
-	if e.Code != "" {
-		kind += " " + e.Code
-	}
-	text := fmt.Sprintf("%d %s: %s", e.StatusCode, kind, e.Message)
-	if wait, err := time.ParseDuration(e.Response.Header.Get("Retry-After-Ms") + "ms"); err == nil {
-		text += fmt.Sprintf(" (again after %v)", wait)
-	}
-	return text
 }
 
 func TestGoldenConversations(t *testing.T) {
@@ -164,8 +142,29 @@ func TestGoldenConversations(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden(t, filepath.Join("scripts", name+".txt"), converse(t, url, "scripted/"+name, string(text)))
+			for wire, talk := range talkers {
+				t.Run(wire, func(t *testing.T) {
+					got := converse(t, talk(url, "scripted/"+name, t.Name()), string(text))
+					switch {
+					case wire != "messages":
+						golden(t, filepath.Join("scripts", name+".txt"), got)
+					case os.Getenv("LAP_UPDATE") == "":
+						wantWithoutCodes(t, string(text), got)
+					}
+				})
+			}
 		})
+	}
+}
+
+// code is that of an error, which Anthropic's API does not have.
+var code = regexp.MustCompile(`(?m)^(fails: \d+ \w+_error) \w+:`)
+
+func wantWithoutCodes(t *testing.T, want, got string) {
+	t.Helper()
+	want, got = code.ReplaceAllString(want, "$1:"), code.ReplaceAllString(got, "$1:")
+	if diff := gocmp.Diff(want, got); diff != "" {
+		t.Errorf("the conversation differs (-want +got):\n%s", diff)
 	}
 }
 
@@ -178,7 +177,7 @@ func TestDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, request, transcripts := t.TempDir(), "", 0
+	dir, path, request, transcripts := t.TempDir(), "", "", 0
 	url := serve(t, dir)
 	got := fence.ReplaceAllStringFunc(string(text), func(block string) string {
 		m := fence.FindStringSubmatch(block)
@@ -189,12 +188,17 @@ func TestDocumented(t *testing.T) {
 				t.Fatal(err)
 			}
 		case "json":
-			request = body
+			path, request = cmp.Or(name, chatPath), body
 		case "text":
 			transcripts++
-			body = converse(t, url, name, body)
+			for wire, talk := range talkers {
+				if wire != "chat" {
+					wantWithoutCodes(t, body, converse(t, talk(url, name, wire), body))
+				}
+			}
+			body = converse(t, newChatTalker(url, name, "chat"), body)
 		case "sse":
-			_, body = ask(t, url, strings.TrimSpace(request))
+			_, body = post(t, url+path, strings.TrimSpace(request))
 			body = strings.TrimSuffix(body, "\n")
 		}
 		head := "```" + kind + "\n"
@@ -212,7 +216,7 @@ func TestDocumented(t *testing.T) {
 		}
 		return
 	}
-	if diff := cmp.Diff(string(text), got); diff != "" {
+	if diff := gocmp.Diff(string(text), got); diff != "" {
 		t.Errorf("the examples are not what happens (-document +run); LAP_UPDATE=1 rewrites them:\n%s", diff)
 	}
 }

@@ -1,20 +1,18 @@
 package scripted_test
 
 import (
-	"encoding/json"
-	"net/http"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/openai/openai-go/v3"
-	"github.com/openai/openai-go/v3/option"
 )
 
 const (
-	bashTool = `"tools":[{"type":"function","function":{"name":"bash","parameters":{}}}]`
-	ranBash  = `{"role":"assistant","content":null,"tool_calls":[{"id":"call_1","type":"function","function":{"name":"bash","arguments":"{}"}}]},` +
+	bashTool     = `"tools":[{"type":"function","function":{"name":"bash","parameters":{}}}]`
+	messagesBash = `"tools":[{"name":"Bash","input_schema":{"type":"object","properties":{"command":{"type":"string"},"description":{"type":"string"}}}}]`
+	ranBash      = `{"role":"assistant","content":null,"tool_calls":[{"id":"call_1","type":"function","function":{"name":"bash","arguments":"{}"}}]},` +
 		`{"role":"tool","tool_call_id":"call_1","content":"hello & <goodbye>\n"}`
 )
 
@@ -35,10 +33,52 @@ func TestGoldenWire(t *testing.T) {
 		{"cut.sse", `{"model":"scripted/odd","stream":true,"messages":[{"role":"user","content":"cut"}]}`, 200},
 		{"cut.json", `{"model":"scripted/odd","messages":[{"role":"user","content":"cut"}]}`, 200},
 		{"error.json", `{"model":"scripted/flaky","messages":[{"role":"user","content":"hi"}]}`, 503},
+
+		{"error.sse", `{"model":"scripted/broken","stream":true,"messages":[{"role":"user","content":"call"}]}`, 200},
+		{"json.sse", `{"model":"scripted/broken","stream":true,"messages":[{"role":"user","content":"json"}]}`, 200},
+		{"framing.sse", `{"model":"scripted/broken","stream":true,"messages":[{"role":"user","content":"framing"}]}`, 200},
+		{"malformed.json", `{"model":"scripted/broken","messages":[{"role":"user","content":"json"}]}`, 200},
+
+		{"messages-echo.sse", `{"model":"scripted/echo","stream":true,"max_tokens":9,"messages":[{"role":"user","content":"Good morning, how are you? Ça va?"}]}`, 200},
+		{"messages-echo.json", `{"model":"scripted/echo","max_tokens":9,"system":"Be brief.","messages":[{"role":"user","content":"Good morning"}]}`, 200},
+		{"messages-call.sse", `{"model":"scripted/echo","stream":true,"max_tokens":9,"messages":[{"role":"user","content":"RUN: echo 'hello & <goodbye>' && pwd"}],` + messagesBash + `}`, 200},
+		{"messages-call.json", `{"model":"scripted/echo","max_tokens":9,"messages":[{"role":"user","content":"RUN: ls"}],` + messagesBash + `}`, 200},
+		{"messages-turn.sse", `{"model":"scripted/fix-sum","stream":true,"max_tokens":9,"messages":[{"role":"user","content":"hi"}]}`, 200},
+		{"messages-turn.json", `{"model":"scripted/fix-sum","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}`, 200},
+		{"messages-cut.sse", `{"model":"scripted/odd","stream":true,"max_tokens":9,"messages":[{"role":"user","content":"cut"}]}`, 200},
+		{"messages-arguments.json", `{"model":"scripted/odd","max_tokens":9,"messages":[{"role":"user","content":"arguments"}]}`, 200},
+		{"messages-length.json", `{"model":"scripted/odd","max_tokens":9,"messages":[{"role":"user","content":"length"}]}`, 200},
+		{"messages-error.sse", `{"model":"scripted/broken","stream":true,"max_tokens":9,"messages":[{"role":"user","content":"call"}]}`, 200},
+		{"messages-error.json", `{"model":"scripted/broken","max_tokens":9,"messages":[{"role":"user","content":"call"}]}`, 529},
+		{"messages-json.sse", `{"model":"scripted/broken","stream":true,"max_tokens":9,"messages":[{"role":"user","content":"json"}]}`, 200},
+		{"messages-framing.sse", `{"model":"scripted/broken","stream":true,"max_tokens":9,"messages":[{"role":"user","content":"framing"}]}`, 200},
+
+		{"responses-echo.sse", `{"model":"scripted/echo","stream":true,"input":"Good morning, how are you? Ça va?"}`, 200},
+		{"responses-echo.json", `{"model":"scripted/echo","instructions":"Be brief.","input":"Good morning"}`, 200},
+		{"responses-call.sse", `{"model":"scripted/echo","stream":true,"input":"RUN: echo 'hello & <goodbye>' && pwd","tools":[{"type":"function","name":"exec_command","parameters":{"properties":{"cmd":{"type":"string"}}}}]}`, 200},
+		{"responses-call.json", `{"model":"scripted/echo","input":"RUN: ls","tools":[{"type":"function","name":"shell","parameters":{"properties":{"command":{"type":"array"}}}}]}`, 200},
+		{"responses-local-shell.sse", `{"model":"scripted/echo","stream":true,"input":"RUN: ls","tools":[{"type":"local_shell"}]}`, 200},
+		{"responses-custom.sse", `{"model":"scripted/patch","stream":true,"input":"hi","tools":[{"type":"custom","name":"apply_patch"}]}`, 200},
+		{"responses-function.json", `{"model":"scripted/patch","input":"hi","tools":[{"type":"namespace","name":"files","tools":[{"type":"function","name":"apply_patch"}]}]}`, 200},
+		{"responses-turn.sse", `{"model":"scripted/fix-sum","stream":true,"include":["reasoning.encrypted_content"],"input":"hi"}`, 200},
+		{"responses-turn.json", `{"model":"scripted/fix-sum","input":"hi"}`, 200},
+		{"responses-cut.sse", `{"model":"scripted/odd","stream":true,"input":"cut"}`, 200},
+		{"responses-length.sse", `{"model":"scripted/odd","stream":true,"input":"length"}`, 200},
+		{"responses-error.sse", `{"model":"scripted/broken","stream":true,"input":"call"}`, 200},
+		{"responses-error.json", `{"model":"scripted/broken","input":"call"}`, 529},
+		{"responses-json.sse", `{"model":"scripted/broken","stream":true,"input":"json"}`, 200},
+		{"responses-framing.sse", `{"model":"scripted/broken","stream":true,"input":"framing"}`, 200},
 	}
 	for _, tt := range tests {
 		t.Run(tt.file, func(t *testing.T) {
-			res, got := ask(t, url, tt.body)
+			path := chatPath
+			switch wire, _, _ := strings.Cut(tt.file, "-"); wire {
+			case "messages":
+				path = messagesPath
+			case "responses":
+				path = responsesPath
+			}
+			res, got := post(t, url+path, tt.body)
 			if res.StatusCode != tt.status {
 				t.Errorf("status = %d, want %d", res.StatusCode, tt.status)
 			}
@@ -55,134 +95,44 @@ func TestGoldenWire(t *testing.T) {
 }
 
 func TestSameRequestSameBytes(t *testing.T) {
-	url := serve(t, "")
-	body := `{"model":"scripted/echo","stream":true,"messages":[{"role":"user","content":"hi"}]}`
-	_, first := ask(t, url, body)
-	_, second := ask(t, serve(t, ""), body)
-	if first != second {
-		t.Errorf("two servers answer one request differently:\n%s\n%s", first, second)
-	}
-	_, other := ask(t, url, strings.Replace(body, "hi", "ho", 1))
-	if other[:40] == first[:40] {
-		t.Errorf("different requests got the same id: %s", other[:40])
+	one, two := serve(t, ""), serve(t, "")
+	for path, body := range map[string]string{
+		chatPath:      `{"model":"scripted/echo","stream":true,"messages":[{"role":"user","content":"hi"}]}`,
+		messagesPath:  `{"model":"scripted/echo","stream":true,"messages":[{"role":"user","content":"hi"}]}`,
+		responsesPath: `{"model":"scripted/echo","stream":true,"input":"hi"}`,
+	} {
+		_, first := post(t, one+path, body)
+		_, second := post(t, two+path, body)
+		if first != second {
+			t.Errorf("two servers answer one request differently:\n%s\n%s", first, second)
+		}
+		_, other := post(t, one+path, strings.Replace(body, "hi", "ho", 1))
+		id := regexp.MustCompile(`"id":"[^"]+"`)
+		if id.FindString(other) == id.FindString(first) {
+			t.Errorf("different requests got the same id: %s", id.FindString(other))
+		}
 	}
 }
 
-// TestStreamedEqualsWhole asks the real client both ways.
+// TestStreamedEqualsWhole asks the real clients both ways.
 func TestStreamedEqualsWhole(t *testing.T) {
 	url := serve(t, filepath.Join(repository, "testdata", "scripts"))
-	client := openai.NewClient(option.WithBaseURL(url+"/v1"), option.WithAPIKey("stub"), option.WithMaxRetries(0))
-	params := openai.ChatCompletionNewParams{
-		Model: "scripted/fix-sum", Messages: []openai.ChatCompletionMessageParamUnion{openai.UserMessage("mend it")},
-	}
-	whole, err := client.Chat.Completions.New(t.Context(), params)
-	if err != nil {
-		t.Fatal(err)
-	}
-	params.StreamOptions.IncludeUsage = openai.Bool(true)
-	stream := client.Chat.Completions.NewStreaming(t.Context(), params)
-	defer stream.Close()
-	var acc openai.ChatCompletionAccumulator
-	for stream.Next() {
-		if !acc.AddChunk(stream.Current()) {
-			t.Fatalf("the client refuses the chunk %s", stream.Current().RawJSON())
-		}
-	}
-	if err := stream.Err(); err != nil {
-		t.Fatal(err)
-	}
-	type call struct{ name, arguments string }
-	type seen struct {
-		text, finish string
-		calls        []call
-		usage        [3]int64
-	}
-	view := func(c openai.ChatCompletion) seen {
-		s := seen{
-			text: c.Choices[0].Message.Content, finish: c.Choices[0].FinishReason,
-			usage: [3]int64{c.Usage.PromptTokens, c.Usage.CompletionTokens, c.Usage.TotalTokens},
-		}
-		for _, tc := range c.Choices[0].Message.ToolCalls {
-			s.calls = append(s.calls, call{tc.Function.Name, tc.Function.Arguments})
-		}
-		return s
-	}
-	if diff := cmp.Diff(view(*whole), view(acc.ChatCompletion), cmp.AllowUnexported(seen{}, call{})); diff != "" {
-		t.Errorf("whole and streamed answers differ (-whole +streamed):\n%s", diff)
-	}
-	if len(whole.Choices[0].Message.ToolCalls) != 2 || whole.Usage.TotalTokens == 0 {
-		t.Errorf("answer = %s", whole.RawJSON())
-	}
-}
-
-// saidTo returns the text of a whole answer to messages.
-func saidTo(t *testing.T, url, model, rest string) string {
-	t.Helper()
-	_, body := ask(t, url, `{"model":"`+model+`",`+rest+`}`)
-	var out struct {
-		Choices []struct {
-			Message struct {
-				Content   string
-				ToolCalls []struct {
-					Function struct{ Name, Arguments string }
-				} `json:"tool_calls"`
+	for wire, talk := range talkers {
+		t.Run(wire, func(t *testing.T) {
+			with := talk(url, "scripted/fix-sum", t.Name())
+			with.user("mend it")
+			whole, streamed := with.whole(t), with.ask(t)
+			for _, r := range []*reply{&whole, &streamed} {
+				r.begun = false
+				for i := range r.calls {
+					r.calls[i].id = "" // a request that streams is another
+				}
 			}
-		}
-	}
-	if err := json.Unmarshal([]byte(body), &out); err != nil || len(out.Choices) != 1 {
-		t.Fatalf("answer = %s", body)
-	}
-	msg := out.Choices[0].Message
-	for _, c := range msg.ToolCalls {
-		msg.Content += c.Function.Name + c.Function.Arguments
-	}
-	return msg.Content
-}
-
-func TestEcho(t *testing.T) {
-	url := serve(t, "")
-	tests := []struct{ name, rest, want string }{
-		{"last user message", `"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":"c"}]`, "c"},
-		{"last text part", `"messages":[{"role":"user","content":[{"type":"text","text":"memory"},{"type":"text","text":"hi"}]}]`, "hi"},
-		{"one image", `"messages":[{"role":"user","content":[{"type":"text","text":"see"},{"type":"image_url","image_url":{"url":"data:"}}]}]`, "see\n[1 image]"},
-		{"two images, no text", `"messages":[{"role":"user","content":[{"type":"image_url"},{"type":"image_url"}]}]`, "[2 images]"},
-		{"nothing said", `"messages":[{"role":"user","content":null}]`, "(an empty message)"},
-		{"no user", `"messages":[{"role":"system","content":"be brief"}]`, "(no user message)"},
-		{"no bash tool", `"messages":[{"role":"user","content":"RUN: ls\nRUN: pwd"}]`, "No bash tool is on offer to run: ls; pwd"},
-		{"tools forbidden", `"tool_choice":"none","messages":[{"role":"user","content":"RUN: ls"}],` + bashTool, "No bash tool is on offer to run: ls"},
-		{"bash in another case", `"messages":[{"role":"user","content":"x\r\n  RUN:  ls -l \r\n"}],` + strings.Replace(bashTool, "bash", "Bash", 1), `Bash{"command":"ls -l"}`},
-		{"empty command", `"messages":[{"role":"user","content":"RUN: "}],` + bashTool, "RUN: "},
-		{"second command", `"messages":[{"role":"user","content":"RUN: ls\nRUN: pwd"},` + ranBash + `],` + bashTool, `bash{"command":"pwd"}`},
-		{"lost result", `"messages":[{"role":"user","content":"RUN: ls"},` + strings.Replace(ranBash, `"tool_call_id":"call_1"`, `"tool_call_id":"x"`, 1) + `],` + bashTool, "$ ls\n(no output)"},
-		{"earlier results do not count", `"messages":[{"role":"user","content":"RUN: ls"},` + ranBash + `,{"role":"user","content":"RUN: pwd"}],` + bashTool, `bash{"command":"pwd"}`},
-		{"result in parts", `"messages":[{"role":"user","content":"RUN: ls"},` + strings.Replace(ranBash, `"hello & <goodbye>\n"`, `[{"type":"text","text":"a"},{"type":"text","text":"b"}]`, 1) + `],` + bashTool, "$ ls\na\nb"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			if got := saidTo(t, url, "scripted/echo", tt.rest); got != tt.want {
-				t.Errorf("answer = %q, want %q", got, tt.want)
+			if diff := cmp.Diff(whole, streamed, cmp.AllowUnexported(reply{}, toolCall{})); diff != "" {
+				t.Errorf("whole and streamed answers differ (-whole +streamed):\n%s", diff)
 			}
-		})
-	}
-}
-
-func TestMalformedRequests(t *testing.T) {
-	url := serve(t, "")
-	tests := []struct{ name, body, want string }{
-		{"no messages", `{"model":"scripted/echo"}`, "messages: not an array"},
-		{"messages null", `{"model":"scripted/echo","messages":null}`, "messages: not an array"},
-		{"messages empty", `{"model":"scripted/echo","messages":[]}`, "messages: at least one is needed"},
-		{"too many messages", `{"model":"scripted/echo","messages":[{}` + strings.Repeat(",{}", 10_000) + `]}`, "messages: more than 10000"},
-		{"a long number", `{"model":"scripted/echo","messages":[` + strings.Repeat("1", 5000) + `]}`, "no chat completion request: messages:"},
-		{"messages no array", `{"model":"scripted/echo","messages":"hi"}`, "no chat completion request: messages:"},
-		{"content a number", `{"model":"scripted/echo","messages":[{"role":"user","content":5}]}`, "content is neither a string nor an array of parts"},
-		{"stream no bool", `{"model":"scripted/echo","stream":"yes"}`, "no chat completion request"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			res, body := ask(t, url, tt.body)
-			if res.StatusCode != http.StatusBadRequest || !strings.Contains(body, tt.want) || len(body) > 600 {
-				t.Errorf("answer = %d %s, want 400 and %q", res.StatusCode, body, tt.want)
+			if len(whole.calls) != 2 || whole.usage[0] == 0 || whole.usage[1] == 0 || whole.finish == "" || whole.thought == "" {
+				t.Errorf("answer = %+v", whole)
 			}
 		})
 	}
