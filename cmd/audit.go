@@ -19,9 +19,9 @@ func newAudit() *cobra.Command {
 		Use:   "audit",
 		Short: "Prove on this machine that no secret leaks",
 		Long: "Start a server of its own whose every secret is a canary, let sandboxes try to steal\n" +
-			"them, and look for them in all places where a secret could be left: containers, processes,\n" +
+			"them, and look for them in all places where a secret could be left: sandboxes, processes,\n" +
 			"files, logs and the API. The exit code is 0 when none was found anywhere. It takes less\n" +
-			"than a minute, needs Docker, and leaves nothing behind.",
+			"than a minute, and leaves nothing behind. Sandboxes are those that lap serve would have.",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return runAudit(c.Context(), asJSON, c.OutOrStdout(), c.ErrOrStderr())

@@ -16,21 +16,30 @@ import (
 )
 
 func newServe(schema string) *cobra.Command {
+	var ephemeral bool
 	c := &cobra.Command{
 		Use:     "serve",
 		Short:   "Run the server in the foreground",
-		Long:    "Run the server in the foreground, until it is interrupted. Sandboxes are left\nrunning and found again by the next start.\n\n" + settingsHelp(),
-		Example: "  lap serve\n  lap serve --listen 0.0.0.0:3000 --data-dir /var/lib/lap",
+		Long:    "Run the server in the foreground, until it is interrupted. Sandboxes are left\nrunning and found again by the next start.\n\n" + ephemeralHelp + settingsHelp(),
+		Example: "  lap serve\n  lap serve --listen 0.0.0.0:3000 --data-dir /var/lib/lap\n  lap serve --ephemeral",
 		Args:    noArgs,
 	}
 	for _, row := range server.Table() {
-		if row.Flag != "" {
-			c.Flags().String(row.Flag, "", fmt.Sprintf("%s (%s, default %s)", row.Help, row.Env, row.Default))
+		help := fmt.Sprintf("%s (%s)", describe(row), row.Env)
+		switch {
+		case row.Switch:
+			c.Flags().Bool(row.Flag, false, help)
+		case row.Flag != "":
+			c.Flags().String(row.Flag, "", help)
 		}
 	}
+	c.Flags().BoolVar(&ephemeral, "ephemeral", false, "serve on a free port with a new data directory, and leave nothing behind")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		given := map[string]string{}
 		c.Flags().Visit(func(f *pflag.Flag) { given[f.Name] = f.Value.String() })
+		if ephemeral {
+			return serveEphemeral(c.Context(), schema, given, c.OutOrStdout(), c.ErrOrStderr())
+		}
 		return serve(c.Context(), schema, given, c.ErrOrStderr())
 	}
 	return c
@@ -39,13 +48,10 @@ func newServe(schema string) *cobra.Command {
 func serve(ctx context.Context, schema string, flags map[string]string, talk io.Writer) error {
 	settings, warnings, err := server.Load(os.Environ(), flags)
 	if err != nil {
-		return usageError{fmt.Errorf("the configuration has errors:\n%w", err)}
+		return badConfiguration(err)
 	}
 	log := newLogger(settings, talk)
-	for _, w := range warnings {
-		log.WarnContext(ctx, w)
-	}
-	srv, err := server.New(ctx, settings, schema, log)
+	srv, err := open(ctx, settings, warnings, schema, log)
 	if err != nil {
 		return err
 	}
@@ -55,6 +61,18 @@ func serve(ctx context.Context, schema string, flags map[string]string, talk io.
 		welcome(talk, srv)
 	}
 	return srv.Run(ctx)
+}
+
+func badConfiguration(err error) error {
+	return usageError{fmt.Errorf("the configuration has errors:\n%w", err)}
+}
+
+// open makes the server of settings, after it has warned of what may be wrong with them.
+func open(ctx context.Context, settings server.Settings, warnings []string, schema string, log *slog.Logger) (*server.Server, error) {
+	for _, w := range warnings {
+		log.WarnContext(ctx, w)
+	}
+	return server.New(ctx, settings, schema, log)
 }
 
 // welcome says how to use the server, without showing its key.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,20 +10,30 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gofrs/flock"
 )
 
+// A lock is waited for: what a lap that was killed was just about to start, such as a native
+// sandbox, has it for a moment longer.
+const (
+	lockWait  = time.Second
+	lockRetry = 20 * time.Millisecond
+)
+
 // openDataDir makes the data directory private and locks it for this process. The
 // caller unlocks it when everything in it is closed.
-func openDataDir(dir string) (*flock.Flock, error) {
+func openDataDir(ctx context.Context, dir string) (*flock.Flock, error) {
 	if err := privateDir(dir); err != nil {
 		return nil, err
 	}
 	path := filepath.Join(dir, lockFile)
 	lock := flock.New(path, flock.SetPermissions(0o600), flock.SetFlag(os.O_CREATE|os.O_RDWR))
-	locked, err := lock.TryLock()
-	if err != nil {
+	waiting, stop := context.WithTimeout(ctx, lockWait)
+	defer stop()
+	locked, err := lock.TryLockContext(waiting, lockRetry)
+	if err != nil && (ctx.Err() != nil || waiting.Err() == nil) {
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
 	if !locked {
@@ -78,7 +89,7 @@ func oursAlone(dir string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	known := []string{databaseFile, masterKeyFile, sealKeyFile, caCertFile, caKeyFile, lockFile, scriptsDir, mirrorsDir, "config.json"}
+	known := []string{databaseFile, masterKeyFile, sealKeyFile, caCertFile, caKeyFile, lockFile, scriptsDir, cassettesDir, mirrorsDir, nativeDir, "config.json"}
 	for _, e := range entries {
 		if !slices.ContainsFunc(known, func(name string) bool { return strings.HasPrefix(e.Name(), name) }) {
 			return false, nil

@@ -26,14 +26,7 @@ type trust struct {
 // openTrust opens the certificate authority, and reads the certificates that the operator
 // adds.
 func openTrust(s Settings) (trust, error) {
-	cert, key := filepath.Join(s.DataDir, caCertFile), filepath.Join(s.DataDir, caKeyFile)
-	if (s.CACert == "") != (s.CAKey == "") {
-		return trust{}, errors.New("LAP_CA_CERT and LAP_CA_KEY go together: set both or neither")
-	}
-	if s.CACert != "" {
-		cert, key = s.CACert, s.CAKey
-	}
-	authority, err := ca.Open(cert, key)
+	authority, err := openAuthority(s)
 	if err != nil {
 		return trust{}, err
 	}
@@ -60,6 +53,20 @@ func openTrust(s Settings) (trust, error) {
 	}
 	t.text += string(extra)
 	return t, nil
+}
+
+// openAuthority opens the operator's authority, or else the one in the data directory. An
+// ephemeral server's is in no file.
+func openAuthority(s Settings) (*ca.Authority, error) {
+	switch {
+	case (s.CACert == "") != (s.CAKey == ""):
+		return nil, errors.New("LAP_CA_CERT and LAP_CA_KEY go together: set both or neither")
+	case s.CACert != "":
+		return ca.Open(s.CACert, s.CAKey)
+	case s.Ephemeral:
+		return ca.New()
+	}
+	return ca.Open(filepath.Join(s.DataDir, caCertFile), filepath.Join(s.DataDir, caKeyFile))
 }
 
 // egress is what sandboxes may reach from this machine.

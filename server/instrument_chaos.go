@@ -5,23 +5,18 @@ package server
 import (
 	"os"
 
-	"lap/sandbox"
 	"lap/server/fault"
 )
 
-// instrument puts points around every commit and every call of the runtime, at which the
-// directory that LAP_CHAOS names can order a fault. Without it there are none.
-func instrument() (instruments, error) {
+// ordered are the orders of the directory that LAP_CHAOS names; none without it.
+func ordered() (fault.All, error) {
 	dir := os.Getenv("LAP_CHAOS")
 	if dir == "" {
-		return instruments{}, nil
+		return nil, nil
 	}
-	points, err := fault.Open(dir)
+	orders, err := fault.Open(dir)
 	if err != nil {
-		return instruments{}, err
+		return nil, err
 	}
-	return instruments{
-		commits: fault.NewCommits(points),
-		runtime: func(r sandbox.Runtime) sandbox.Runtime { return fault.NewRuntime(r, points) },
-	}, nil
+	return fault.All{orders}, nil
 }

@@ -26,6 +26,7 @@ const (
 	sealKeyFile   = "secret.key"
 	lockFile      = "lock"
 	scriptsDir    = "scripts"
+	cassettesDir  = "cassettes"
 	mirrorsDir    = "mirrors"
 )
 
@@ -38,7 +39,7 @@ func masterKey(s Settings) (string, error) {
 	key := s.MasterKey
 	if key == "" {
 		var err error
-		key, err = keep(filepath.Join(s.DataDir, masterKeyFile), func() string { return "sk-lap-" + hex.EncodeToString(randomBytes(20)) })
+		key, err = keep(filepath.Join(s.DataDir, masterKeyFile), newMasterKey)
 		if err != nil {
 			return "", err
 		}
@@ -48,6 +49,9 @@ func masterKey(s Settings) (string, error) {
 	}
 	return key, nil
 }
+
+// newMasterKey makes a key that nobody guesses.
+func newMasterKey() string { return "sk-lap-" + hex.EncodeToString(randomBytes(20)) }
 
 // loopback reports whether only this machine can reach an address.
 func loopback(listen string) bool {

@@ -14,10 +14,12 @@ import (
 	"github.com/gofrs/flock"
 	"golang.org/x/sync/errgroup"
 
+	"lap/clock"
 	"lap/db"
-	"lap/sandbox/docker"
 	"lap/server/api"
 	"lap/server/budget"
+	"lap/server/fault"
+	"lap/server/fixture"
 	"lap/server/gateway"
 	"lap/server/metrics"
 	"lap/server/mirror"
@@ -33,17 +35,22 @@ const (
 // A Server is one running lap: a database, an engine of sessions, an API.
 type Server struct {
 	settings    Settings
+	clock       *clock.Clock     // nil: the real time
+	fixture     *fixture.Fixture // nil: nobody controls this server's world
+	faults      *fault.Armed     // nil: none can be armed
 	instruments instruments
 	log         *slog.Logger
 	lock        *flock.Flock
 	store       *db.Store
-	runtime     *docker.Docker
+	runtime     choice
 	mirrors     *mirror.Mirrors
 	engine      *session.Engine
 	handler     http.Handler
 	endStreams  func() // lets requests go that would stay for ever
 	listener    net.Listener
 	key         string
+	schema      string
+	keepDir     bool // the data directory of an ephemeral server is not removed
 	sealKey     []byte
 	sealer      *db.Sealer
 	trust       trust
@@ -52,18 +59,25 @@ type Server struct {
 // New opens the data directory and listens, but serves nothing before Run. schema is
 // the text of schema.sql. After an error nothing stays open.
 func New(ctx context.Context, s Settings, schema string, log *slog.Logger) (_ *Server, err error) {
-	srv := &Server{settings: s, log: log}
-	if srv.instruments, err = instrument(); err != nil {
+	srv := &Server{settings: s, schema: schema, log: log}
+	orders, err := ordered()
+	if err != nil {
 		return nil, err
 	}
+	if s.Fixture {
+		srv.clock, srv.faults = clock.New(), &fault.Armed{}
+		orders = append(orders, srv.faults)
+	}
+	srv.instruments = instrument(orders)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, srv.close())
 		}
 	}()
-	if srv.lock, err = openDataDir(s.DataDir); err != nil {
+	if err = srv.openDir(ctx); err != nil {
 		return nil, err
 	}
+	s = srv.settings
 	if srv.key, err = masterKey(s); err != nil {
 		return nil, err
 	}
@@ -77,21 +91,55 @@ func New(ctx context.Context, s Settings, schema string, log *slog.Logger) (_ *S
 		return nil, err
 	}
 	srv.store, err = db.Open(ctx, db.Config{
-		Path: filepath.Join(s.DataDir, databaseFile), Schema: schema, Sealer: srv.sealer, Hook: srv.instruments.commits,
+		Path: filepath.Join(s.DataDir, databaseFile), Schema: schema, Sealer: srv.sealer, Now: srv.clock.Now, Hook: srv.instruments.commits,
+		Volatile: s.Ephemeral,
 	})
 	if err != nil {
 		return nil, err
 	}
-	owner, err := srv.store.Installation(ctx)
+	owner, err := srv.owner(ctx)
 	if err != nil {
 		return nil, err
 	}
-	srv.runtime = docker.New(docker.Config{Owner: owner, Pull: s.Pull, Log: log})
+	if srv.runtime, err = chooseRuntime(ctx, s, srv.store, owner, log); err != nil {
+		return nil, err
+	}
 	var lc net.ListenConfig
 	if srv.listener, err = lc.Listen(ctx, "tcp", s.Listen); err != nil {
 		return nil, fmt.Errorf("%w: choose another address with --listen", err)
 	}
+	if s.Fixture {
+		srv.control(ctx)
+	}
 	return srv, srv.wire(ctx)
+}
+
+// openDir opens the data directory, or makes that of an ephemeral server.
+func (s *Server) openDir(ctx context.Context) (err error) {
+	if s.settings.Ephemeral {
+		s.settings.DataDir, s.lock, err = makeEphemeralDir(ctx, s.settings.DataDir)
+	} else {
+		s.lock, err = openDataDir(ctx, s.settings.DataDir)
+	}
+	return err
+}
+
+// owner is what this installation's sandboxes are known by.
+func (s *Server) owner(ctx context.Context) (string, error) {
+	if s.settings.Ephemeral {
+		return filepath.Base(s.settings.DataDir), nil
+	}
+	return s.store.Installation(ctx)
+}
+
+// control gives the server's world into the hands of who has its master key.
+func (s *Server) control(ctx context.Context) {
+	s.fixture = fixture.New(fixture.Config{Clock: s.clock, Faults: s.faults, Store: s.store, Engine: (*controlled)(s), Kill: s.runtime.Kill})
+	if s.settings.Ephemeral {
+		return
+	}
+	s.log.WarnContext(ctx, "this server is for tests: who has its master key can move its clock, make it fail and delete all that it holds",
+		"setting", "LAP_FIXTURE", "address", s.Addr())
 }
 
 // wire makes the engine and the API, which know of each other.
@@ -112,12 +160,12 @@ func (s *Server) wire(ctx context.Context) error {
 	counters := metrics.New()
 	var rest *api.API
 	s.engine = session.New(ctx, session.Config{
-		Store: s.store, Runtime: s.instruments.around(s.runtime), Limits: s.settings.Limits, Images: s.settings.Images,
+		Store: s.store, Runtime: s.instruments.around(s.runtime.sandboxes), RuntimeName: s.runtime.name, Limits: s.settings.Limits, Images: s.settings.Images,
 		Mirrors: s.mirrors, EnvPlain: s.settings.EnvPlain, StubKey: stubs, Sealer: s.sealer,
 		CA: s.trust.authority, Trust: s.trust.text, Roots: s.trust.roots, Egress: s.egress(),
 		Env: s.settings.SandboxEnv, Repo: s.settings.Repo, BaseURL: s.settings.BaseURL, Pool: s.settings.Pool, Gateway: models,
-		Platform:     func(agentID, sessionID string) http.Handler { return rest.SandboxHandler(agentID, sessionID) },
-		StartTimeout: s.settings.StartTimeout, TurnTimeout: s.settings.TurnTimeout,
+		Platform: func(agentID, sessionID string) http.Handler { return rest.SandboxHandler(agentID, sessionID) },
+		Clock:    s.clock, StartTimeout: s.settings.StartTimeout, TurnTimeout: s.settings.TurnTimeout,
 		IdleTimeout: s.settings.IdleTimeout, FreezeAfter: s.settings.FreezeAfter,
 		Reconcile: s.settings.Reconcile, Metrics: counters, Log: s.log,
 	})
@@ -125,7 +173,10 @@ func (s *Server) wire(ctx context.Context) error {
 		Store: s.store, Engine: engine{s.engine}, MasterKey: s.key, TokenKey: tokens,
 		Listen: s.listener.Addr().String(), AllowedHosts: s.settings.AllowedHosts, BaseURL: s.settings.BaseURL,
 		DefaultModel: s.settings.DefaultModel, IdleTimeout: s.settings.IdleTimeout,
-		Metrics: counters, OpenMetrics: s.settings.PublicMetrics, Log: s.log,
+		Sandboxes: func(ctx context.Context) api.SandboxHealth {
+			return s.runtime.check(ctx, s.instruments.around(s.runtime.sandboxes))
+		}, Metrics: counters, OpenMetrics: s.settings.PublicMetrics, Log: s.log,
+		Now: s.clock.Now, Fixture: s.fixture,
 	})
 	s.handler, s.endStreams = rest.Handler(), rest.EndStreams
 	return nil
@@ -135,7 +186,11 @@ func (s *Server) wire(ctx context.Context) error {
 func (s *Server) modelGateway() (*gateway.Gateway, error) {
 	cfg := gateway.Config{
 		BaseURL: s.settings.GatewayBase, APIKey: s.settings.GatewayKey, Roots: s.trust.roots,
-		Scripts: filepath.Join(s.settings.DataDir, scriptsDir), Log: s.log,
+		Scripts: s.settings.folder(s.settings.Scripts, scriptsDir), Cassettes: s.settings.folder(s.settings.Cassettes, cassettesDir),
+		DefaultModel: s.settings.DefaultModel, Clock: s.clock, Log: s.log,
+	}
+	if s.fixture != nil {
+		cfg.Watch = s.fixture
 	}
 	prices, err := gateway.NewPrices(cfg, s.settings.ModelPrices)
 	if err != nil {
@@ -171,8 +226,12 @@ func (s *Server) MasterKeyFile() string {
 	return filepath.Join(s.settings.DataDir, masterKeyFile)
 }
 
+// DataDir is the directory of the database.
+func (s *Server) DataDir() string { return s.settings.DataDir }
+
 // Run serves until ctx ends, then lets running requests finish for a while. Sandboxes
-// are left running, for the next start to find.
+// are left running, for the next start to find; an ephemeral server removes them, and its
+// data directory.
 func (s *Server) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, s.close()) }()
 	if err := s.engine.Recover(ctx); err != nil || ctx.Err() != nil {
@@ -195,12 +254,19 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	})
 	g.Go(func() error {
 		<-ctx.Done()
+		if s.faults != nil {
+			s.faults.End() // a stop is no test
+		}
 		defer stopEngine() // turns that still run go on in their sandboxes
 		return s.drain(ctx, httpServer)
 	})
 	g.Go(func() error { s.greetEngine(ctx); return nil })
 	g.Go(func() error { s.sweepMirrors(ctx); return nil })
-	return g.Wait()
+	if !s.settings.Ephemeral {
+		return g.Wait()
+	}
+	g.Go(func() error { s.sweepEphemeral(ctx); return nil })
+	return errors.Join(g.Wait(), s.clear(ctx))
 }
 
 // ignoreCancel drops an error that only says that ctx has ended.
@@ -211,10 +277,14 @@ func ignoreCancel(ctx context.Context, err error) error {
 	return err
 }
 
-// drain lets running requests finish until drainTimeout; those that then still wait
+// drain lets running requests finish for a while; those that then still wait
 // are answered when the engine stops.
 func (s *Server) drain(ctx context.Context, httpServer *http.Server) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	limit := drainTimeout
+	if s.settings.Ephemeral {
+		limit = ephemeralDrain
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	err := httpServer.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -225,15 +295,20 @@ func (s *Server) drain(ctx context.Context, httpServer *http.Server) error {
 
 // greetEngine says at start whether sandboxes can be run, and tidies the engine.
 func (s *Server) greetEngine(ctx context.Context) {
-	if _, err := s.runtime.Ping(ctx); err != nil {
-		if ctx.Err() != nil {
-			return
-		}
-		s.log.WarnContext(ctx, "sessions cannot start", "err", err)
+	h := s.runtime.check(ctx, s.runtime)
+	switch {
+	case ctx.Err() != nil:
+		return
+	case h.Err != nil:
+		s.log.WarnContext(ctx, "sessions cannot start", "runtime", h.Runtime, "err", h.Err)
 		return
 	}
+	if err := s.runtime.prepare(ctx); err != nil && ctx.Err() == nil {
+		s.log.WarnContext(ctx, "the first session will have to wait", "err", err)
+	}
+	s.log.InfoContext(ctx, "sandboxes", "runtime", h.Runtime, "because", h.Reason, "version", h.Version)
 	if err := s.runtime.Sweep(ctx); err != nil && ctx.Err() == nil {
-		s.log.WarnContext(ctx, "old guest volumes not removed", "err", err)
+		s.log.WarnContext(ctx, "not all that earlier sandboxes left is removed", "err", err)
 	}
 }
 
@@ -264,11 +339,14 @@ func (s *Server) close() error {
 			errs = append(errs, err)
 		}
 	}
-	if s.runtime != nil {
+	if s.runtime.sandboxes != nil {
 		errs = append(errs, s.runtime.Close())
 	}
 	if s.store != nil {
 		errs = append(errs, s.store.Close())
+	}
+	if s.lock != nil && s.settings.Ephemeral && !s.keepDir {
+		errs = append(errs, removeEphemeralDir(s.settings.DataDir))
 	}
 	if s.lock != nil {
 		errs = append(errs, s.lock.Close())

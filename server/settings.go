@@ -22,7 +22,8 @@ import (
 // Settings is the configuration of a server, parsed and checked.
 type Settings struct {
 	Listen    string
-	DataDir   string
+	DataDir   string // of an ephemeral server: where New makes its own
+	Ephemeral bool   // the server leaves nothing behind; see LoadEphemeral
 	LogFormat string
 	LogLevel  string
 
@@ -36,11 +37,15 @@ type Settings struct {
 	GatewayBase  string
 	GatewayKey   string
 	DefaultModel string
+	Scripts      string             // folder of the scripted models' files; "": the one in the data directory
+	Cassettes    string             // folder of recorded calls of models; "": the one in the data directory
 	ModelPrices  gateway.PriceTable // of models whose price the gateway does not tell
 
 	Limits       sandbox.Limits
 	Images       map[string]string // harness id to image
 	Pull         docker.PullPolicy
+	Sandbox      string            // auto, docker or native
+	OCIRuntime   string            // of containers; "": the engine's default
 	SandboxEnv   map[string]string // from CONTAINER_ENV_*
 	StartTimeout time.Duration
 	TurnTimeout  time.Duration
@@ -61,13 +66,22 @@ type Settings struct {
 	Repo          string // cloned for agents that name none
 	Pool          session.PoolConfig
 	PublicMetrics bool
+	Fixture       bool // the server is for tests, which control its world
+}
+
+// folder is one that may be set, or else is in the data directory.
+func (s *Settings) folder(set, name string) string {
+	if set != "" {
+		return set
+	}
+	return filepath.Join(s.DataDir, name)
 }
 
 // containerEnv is the prefix of variables that every sandbox gets without it.
 const containerEnv = "CONTAINER_ENV_"
 
 // clientNames are variables of the LAP_ family that the server leaves to others.
-var clientNames = []string{"LAP_MASTER_KEY", "LAP_MASTER_KEY_FILE", "LAP_CONFIG", "LAP_TTY_TOKEN", "LAP_TTY_FALLBACK", "LAP_DEMO_MODEL"}
+var clientNames = []string{"LAP_BINARY", "LAP_MASTER_KEY", "LAP_MASTER_KEY_FILE", "LAP_CONFIG", "LAP_TTY_TOKEN", "LAP_TTY_FALLBACK", "LAP_DEMO_MODEL"}
 
 // Load parses settings from flags (by flag name; only those that were given) and an
 // environment of "NAME=value" entries. A flag wins over the environment, that over the

@@ -50,6 +50,7 @@ func TestLoadRefuses(t *testing.T) {
 		"LAP_SANDBOX_CPUS":           {"-1", "many", "0.001"},
 		"LAP_SANDBOX_MEMORY":         {"lots", "1k", "-2g"},
 		"LAP_SANDBOX_PIDS":           {"3", "x"},
+		"LAP_SANDBOX_DISK":           {"1m", "much", "-1g"},
 		"LAP_PULL":                   {"sometimes"},
 		"LAP_LOG":                    {"loud"},
 		"LAP_MODEL_PRICES":           {"gpt-5", "gpt-5=1", "=1/2", "a*b=1/2", "a=1/2,a=3/4", "a=-1/2", "a=1/NaN", "a=1/2/3/4/5", "a=1/2e9", "a=x/y"},
@@ -76,7 +77,7 @@ func TestLoadReportsEverythingAtOnce(t *testing.T) {
 }
 
 func TestLoadWarnsOfUnknownNames(t *testing.T) {
-	_, warnings, err := server.Load([]string{"LAP_SANDBOX_CPU=2", "LAP_MASTER_KEY=x", "LAP_IMAGE_LAP=x", "OTHER=1"}, nil)
+	_, warnings, err := server.Load([]string{"LAP_SANDBOX_CPU=2", "LAP_MASTER_KEY=x", "LAP_BINARY=x", "LAP_IMAGE_LAP=x", "OTHER=1"}, nil)
 	if err != nil || len(warnings) != 1 || !strings.HasPrefix(warnings[0], "LAP_SANDBOX_CPU ") {
 		t.Errorf("warnings %q, error %v", warnings, err)
 	}
@@ -154,4 +155,25 @@ A file named by a ` + "`_FILE`" + ` variable must not be readable by everybody, 
 context, as for the docker command.
 `)
 	return b.String()
+}
+
+func TestLoadEphemeral(t *testing.T) {
+	t.Setenv("TMPDIR", "/somewhere")
+	env := []string{"PORT=2", "LAP_LISTEN=0.0.0.0:3", "LAP_DATA_DIR=/data", "LAP_LOG=", "BASE_URL=/"} // the last by Vite
+	s, warnings, err := server.LoadEphemeral(env, nil)
+	if err != nil || len(warnings) > 0 {
+		t.Fatalf("error %v, warnings %v", err, warnings)
+	}
+	if !s.Ephemeral || s.Listen != "127.0.0.1:0" || s.DataDir != "/somewhere" || s.LogLevel != "warn" || s.Pool.Size != 0 || s.BaseURL != "" {
+		t.Errorf("defaults = %+v", s)
+	}
+	other, _, err := server.LoadEphemeral(nil, nil)
+	if err != nil || len(s.MasterKey) < 40 || len(s.EncryptionKey) != 32 || s.MasterKey == other.MasterKey || string(s.EncryptionKey) == string(other.EncryptionKey) {
+		t.Errorf("keys are short or shared, error %v", err)
+	}
+	env = append(env, "LAP_LOG=debug", "WARM_POOL_SIZE=3", "MASTER_KEY=12345678")
+	s, _, err = server.LoadEphemeral(env, map[string]string{"listen": "127.0.0.1:4"})
+	if err != nil || s.Listen != "127.0.0.1:4" || s.LogLevel != "debug" || s.Pool.Size != 3 || s.MasterKey != "12345678" {
+		t.Errorf("settings = %+v, error %v", s, err)
+	}
 }

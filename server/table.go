@@ -30,6 +30,7 @@ type Setting struct {
 	Default string
 	Help    string
 	Secret  bool // also read from the file that <Env>_FILE names
+	Switch  bool // true or false; the flag, which it has, alone is true
 	set     func(*Settings, string) error
 }
 
@@ -48,10 +49,15 @@ func Table() []Setting {
 		{Env: "LITELLM_API_BASE", Help: "URL of the model gateway, any OpenAI- or Anthropic-compatible one", set: setURL(func(s *Settings) *string { return &s.GatewayBase })},
 		{Env: "LITELLM_API_KEY", Secret: true, Help: "key of the model gateway; never enters a sandbox", set: text(func(s *Settings) *string { return &s.GatewayKey }, 1)},
 		{Env: "LITELLM_DEFAULT_MODEL", Help: "model of agents that are created without one", set: text(func(s *Settings) *string { return &s.DefaultModel }, 1)},
+		{Env: "LAP_SCRIPTS", Help: "folder of the files of scripted models; scripts in the data directory when not set", set: text(func(s *Settings) *string { return &s.Scripts }, 1)},
+		{Env: "LAP_CASSETTES", Help: "folder of recorded calls of models, such as testdata/cassettes of a repository; cassettes in the data directory when not set", set: text(func(s *Settings) *string { return &s.Cassettes }, 1)},
 		{Env: "LAP_MODEL_PRICES", Help: "comma list of what models cost whose price the gateway does not tell, for budgets in dollars: gpt-5=1.25/10 or claude-*=3/15/0.3/3.75, dollars per million tokens of input/output/cache reads/cache writes", set: setModelPrices},
+		{Flag: "sandbox", Env: "LAP_SANDBOX", Default: auto, Help: "what runs sandboxes: docker; native: Linux namespaces on this machine; auto: Docker if its engine answers, else native", set: oneOf(func(s *Settings) *string { return &s.Sandbox }, auto, sandbox.Docker, sandbox.Native)},
+		{Flag: "oci-runtime", Env: "LAP_OCI_RUNTIME", Help: "runtime of Docker sandboxes that the engine knows, such as runsc for gVisor; the engine's default when not set", set: text(func(s *Settings) *string { return &s.OCIRuntime }, 1)},
 		{Env: "LAP_SANDBOX_CPUS", Default: "2", Help: "cores that one sandbox may use; 0: no limit", set: setCPUs},
 		{Env: "LAP_SANDBOX_MEMORY", Default: "2g", Help: "memory and swap that one sandbox may use; 0: no limit", set: setMemory},
 		{Env: "LAP_SANDBOX_PIDS", Default: "512", Help: "processes and threads that one sandbox may have; 0: no limit", set: setPIDs},
+		{Env: "LAP_SANDBOX_DISK", Default: "10g", Help: "files that one native sandbox may add or change; 0: no limit", set: setDisk},
 		{Env: "LAP_PULL", Default: "missing", Help: "when to fetch images: missing, always or never", set: setPull},
 		{Env: "LAP_START_TIMEOUT", Default: "10m", Help: "how long a session may make no progress while it is brought up", set: duration(func(s *Settings) *time.Duration { return &s.StartTimeout })},
 		{Env: "LAP_TURN_TIMEOUT", Default: "30m", Help: "how long one turn may take, waiting included", set: duration(func(s *Settings) *time.Duration { return &s.TurnTimeout })},
@@ -76,6 +82,7 @@ func Table() []Setting {
 		{Env: "LAP_CA_CERT", Help: "file of the certificate authority that sandboxes trust, PEM; made once and kept in the data directory when not set", set: text(func(s *Settings) *string { return &s.CACert }, 1)},
 		{Env: "LAP_CA_KEY", Help: "file of the key of LAP_CA_CERT, PEM; set both or neither", set: text(func(s *Settings) *string { return &s.CAKey }, 1)},
 		{Env: "LAP_EXTRA_CA", Help: "file of further certificates that lap and sandboxes trust, PEM, such as those of a company's proxy", set: text(func(s *Settings) *string { return &s.ExtraCA }, 1)},
+		{Flag: "fixture", Env: "LAP_FIXTURE", Default: "false", Switch: true, Help: "true: a server for tests, whose clock, faults and state the routes under /api/v1/fixture control", set: boolean(func(s *Settings) *bool { return &s.Fixture })},
 		{Env: "LAP_METRICS_PUBLIC", Default: "false", Help: "true: /api/v1/metrics needs no key", set: boolean(func(s *Settings) *bool { return &s.PublicMetrics })},
 	}
 	for _, h := range sandbox.Harnesses() {
@@ -225,6 +232,18 @@ func setPIDs(s *Settings, v string) error {
 		return fmt.Errorf("%q is no number of at least %d", v, minPIDs)
 	}
 	s.Limits.PIDs = n
+	return nil
+}
+
+// minDisk is what a sandbox needs to be of any use.
+const minDisk = 16 << 20
+
+func setDisk(s *Settings, v string) error {
+	n, err := units.RAMInBytes(v)
+	if err != nil || n < 0 || n > 0 && n < minDisk {
+		return fmt.Errorf("%q is no size of at least 16m, such as 512m or 10g", v)
+	}
+	s.Limits.Disk = n
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/julienschmidt/httprouter"
 
 	"lap/db"
+	"lap/server/fixture"
 	"lap/server/session"
 )
 
@@ -95,9 +96,11 @@ type Config struct {
 	BaseURL      string        // public URL; empty: http:// and Listen
 	DefaultModel string        // of agents created without a model; empty: a model is required
 	IdleTimeout  time.Duration // shown as idle_timeout_ms; 0: sessions never idle out
-	Metrics      io.WriterTo   // what GET /api/v1/metrics answers; nil: there is no such route
-	OpenMetrics  bool          // it answers everybody
+	Sandboxes    func(ctx context.Context) SandboxHealth
+	Metrics      io.WriterTo // what GET /api/v1/metrics answers; nil: there is no such route
+	OpenMetrics  bool        // it answers everybody
 	Log          *slog.Logger
+	Fixture      *fixture.Fixture // control of the server's world; nil: its routes are refused
 	Now          func() time.Time // nil: time.Now
 	NewID        func() string    // of skill blocks without a skill; nil: random UUIDs
 }

@@ -63,6 +63,16 @@ func coreRoutes() [][2]string {
 		{"POST", agents + "/" + noID + "/memory"},
 		{"PATCH", agents + "/" + noID + "/memory/" + noID},
 		{"DELETE", agents + "/" + noID + "/memory/" + noID},
+		{"GET", "/api/v1/health/sandbox"},
+		{"GET", "/api/v1/health/docker"},
+		{"GET", "/api/v1/health/k8s"},
+		{"GET", fixtures + "/clock"},
+		{"POST", fixtures + "/clock"},
+		{"GET", fixtures + "/faults"},
+		{"POST", fixtures + "/faults"},
+		{"DELETE", fixtures + "/faults"},
+		{"POST", fixtures + "/reset"},
+		{"GET", fixtures + "/requests"},
 	}
 }
 

@@ -48,9 +48,13 @@ func (a *API) routes() []route {
 		sess    = managed + "/sessions/:session_id"
 		skills  = "/api/v1/skills"
 		memory  = agent + "/memory"
+		fixture = "/api/v1/fixture"
 	)
 	return append(a.metricsRoute(), []route{
 		{"GET", "/healthz", public, a.health},
+		{"GET", "/api/v1/health/sandbox", master, a.sandboxHealth},
+		{"GET", "/api/v1/health/docker", master, a.dockerHealth},
+		{"GET", "/api/v1/health/k8s", master, a.dockerHealth},
 
 		{"GET", managed + "/agents", master, a.listAgents},
 		{"POST", managed + "/agents", master, a.createAgent},
@@ -100,6 +104,14 @@ func (a *API) routes() []route {
 		{"POST", memory, agents(scopeMemory), a.createMemory},
 		{"PATCH", memory + "/:memory_id", agents(scopeMemory), a.patchMemory},
 		{"DELETE", memory + "/:memory_id", agents(scopeMemory), a.deleteMemory},
+
+		{"GET", fixture + "/clock", master, a.controlled(a.readClock)},
+		{"POST", fixture + "/clock", master, a.controlled(a.moveClock)},
+		{"GET", fixture + "/faults", master, a.controlled(a.listFaults)},
+		{"POST", fixture + "/faults", master, a.controlled(a.armFaults)},
+		{"DELETE", fixture + "/faults", master, a.controlled(a.clearFaults)},
+		{"POST", fixture + "/reset", master, a.controlled(a.resetWorld)},
+		{"GET", fixture + "/requests", master, a.controlled(a.listCalls)},
 	}...)
 }
 

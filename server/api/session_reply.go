@@ -23,6 +23,7 @@ type sessionReply struct {
 	TTYToken         *string             `json:"tty_token"`
 	SupportsTUI      bool                `json:"supports_tui"`
 	TaskARN          *string             `json:"task_arn"`
+	Runtime          *string             `json:"runtime"` // docker or native; null: no sandbox yet
 	Response         json.RawMessage     `json:"response"`
 	CreatedAt        stamp               `json:"created_at"`
 	LastSeenAt       *stamp              `json:"last_seen_at"`
@@ -47,6 +48,10 @@ func (a *API) sessionReply(s db.Session, spent db.Spent) sessionReply {
 		Response: s.Response, CreatedAt: stamp(s.CreatedAt), LastSeenAt: nullStamp(s.LastSeenAt),
 		FailureReason: s.FailureReason, TitlePreview: s.TitlePreview, EnvPlain: filled(s.EnvPlain), Warnings: s.Warnings,
 		EnvVarHosts: s.EnvHosts, Budget: s.Budget, Usage: newUsageReply(spent), SandboxURL: a.sandboxURL(s),
+	}
+	if s.ContainerID != nil {
+		name := sandbox.RuntimeOf(*s.ContainerID)
+		out.Runtime = &name
 	}
 	if out.EnvVarHosts == nil {
 		out.EnvVarHosts = map[string][]string{}

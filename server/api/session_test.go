@@ -22,7 +22,7 @@ func TestCreateSession(t *testing.T) {
 		r := w.do(t, "POST", path, body).want(t, 201)
 		if diff := cmp.Diff(map[string]string{
 			"agent_id": quoted(agent), "title": `null`, "status": `"creating"`, "phase": `null`, "phase_detail": `null`, "timings": `null`, "sandbox_url": `null`,
-			"harness_session_id": `null`, "tty_url": `null`, "tty_token": `null`, "supports_tui": `false`, "task_arn": `null`, "response": `null`,
+			"harness_session_id": `null`, "tty_url": `null`, "tty_token": `null`, "supports_tui": `false`, "task_arn": `null`, "runtime": `null`, "response": `null`,
 			"last_seen_at": `null`, "idle_timeout_ms": `86400000`, "failure_reason": `null`, "origin": `null`, "title_preview": `null`,
 			"sandboxes": `null`, "env_var_hosts": `{}`, "budget": `null`, "usage": noUsage, "env_plain": `[]`, "id": r.get("id").Raw, "created_at": r.get("created_at").Raw,
 		}, members(t, r)); diff != "" {
@@ -112,7 +112,7 @@ func TestReadSession(t *testing.T) {
 	}
 	r := read()
 	for path, want := range map[string]string{
-		"status": "ready", "phase": "ready", "timings": `{"pod_running":12}`, "task_arn": "c1", "harness_session_id": "h1", "tty_url": "",
+		"status": "ready", "phase": "ready", "timings": `{"pod_running":12}`, "task_arn": "c1", "runtime": "docker", "harness_session_id": "h1", "tty_url": "",
 		"sandbox_url": "http://lap.test/api/v1/managed_agents/sessions/" + id + "/opencode",
 	} {
 		if got := r.get(path).String(); got != want {

@@ -1,29 +1,28 @@
-//go:build chaos
-
 package fault
 
 import (
+	"context"
 	"runtime"
 	"strings"
 )
 
 // Commits are the points around every commit, such as commit.AddTurn:before. A commit
 // that holds several writes has as many names.
-type Commits struct{ points *Points }
+type Commits struct{ orders Orders }
 
 // NewCommits returns what to hand to a db.Store.
-func NewCommits(p *Points) Commits { return Commits{points: p} }
+func NewCommits(o Orders) Commits { return Commits{orders: o} }
 
 // Commit passes a point before the commit and one after it. When the first fails nothing
 // is committed; when the second does, all is, but who wrote is told that it was not.
 func (c Commits) Commit(writes []string, commit func() error) error {
-	if err := c.points.pass(pointNames(writes, ":before")...); err != nil {
+	if err := c.orders.At(context.Background(), pointNames(writes, ":before")...); err != nil {
 		return err
 	}
 	if err := commit(); err != nil {
 		return err
 	}
-	return c.points.pass(pointNames(writes, ":after")...)
+	return c.orders.At(context.Background(), pointNames(writes, ":after")...)
 }
 
 func pointNames(writes []string, suffix string) []string {

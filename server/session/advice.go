@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"lap/db"
+	"lap/sandbox"
 	"lap/sandbox/vault"
 )
 
@@ -12,6 +13,9 @@ func (e *Engine) warnings(agent db.Agent, s db.Session, own map[string]string) [
 	var list []string
 	if len(agent.MCPServers) > 0 {
 		list = append(list, "mcp_servers are not available to the built-in agent yet")
+	}
+	if agent.HarnessImage != nil && e.cfg.RuntimeName == sandbox.Native {
+		list = append(list, "harness_image is not used: native sandboxes have this machine's own programs (LAP_SANDBOX=docker uses images)")
 	}
 	for _, c := range e.credentials(agent, s, own) {
 		if c.reason != "" {

@@ -76,7 +76,7 @@ func (e *Engine) begin(b *bringUp) error {
 func (b *bringUp) run(ctx context.Context) {
 	e, l := b.engine, b.live
 	log := e.cfg.Log.With("session", b.session.ID, "agent", b.session.AgentID)
-	b.progress = startProgress(ctx, e.cfg.Store, b.session, e.cfg.StartTimeout, func() { b.cancel(errStalled) })
+	b.progress = startProgress(ctx, e.cfg.Store, e.cfg.Clock, b.session, e.cfg.StartTimeout, func() { b.cancel(errStalled) })
 	err := b.bringUp(ctx)
 	b.progress.stop()
 	if err == nil {

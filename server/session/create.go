@@ -6,7 +6,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"time"
 
 	"lap/db"
 )
@@ -27,10 +26,10 @@ func (e *Engine) Create(ctx context.Context, agent db.Agent, in NewSession) (s d
 		AgentID: agent.ID, Title: in.Title, SkillIDs: in.SkillIDs,
 		EnvNames: slices.Sorted(maps.Keys(in.Env)), EnvPlain: in.EnvPlain, EnvHosts: in.EnvHosts,
 		Budget: in.Budget, Warnings: e.warnings(agent, asked, in.Env),
-		Deadline: time.Now().Add(e.cfg.StartTimeout), WarmKey: warmKey, Once: in.Once,
+		Deadline: e.cfg.Clock.Now().Add(e.cfg.StartTimeout), WarmKey: warmKey, Once: in.Once,
 	}
 	if len(in.InitialParts) > 0 {
-		first, err := newTurn(in.InitialParts, e.cfg.StartTimeout+e.cfg.TurnTimeout)
+		first, err := newTurn(in.InitialParts, e.cfg.Clock.Now().Add(e.cfg.StartTimeout+e.cfg.TurnTimeout))
 		if err != nil {
 			return db.Session{}, nil, err
 		}

@@ -22,6 +22,9 @@ func (e *Engine) Diagnose(ctx context.Context, s db.Session) Diagnosis {
 	defer cancel()
 	d := Diagnosis{PoolSize: e.cfg.Pool.Size, Notes: map[string]string{}}
 	if l := e.find(s.ID); l != nil {
+		if s.Status == db.StatusReady {
+			l.awaitBringUp(ctx) // one that is ready has its sandbox a moment later
+		}
 		l.mu.Lock()
 		if l.box != nil {
 			d.Connected, d.Frozen = l.box.conn.current() != nil, l.box.gate.frozen.Load()
@@ -132,4 +135,18 @@ func (e *Engine) Output(ctx context.Context, sessionID string) (string, error) {
 		}
 	}
 	return e.cfg.Store.Output(ctx, sessionID)
+}
+
+// awaitBringUp waits for the end of the bring-up that is under way, if there is one.
+func (l *live) awaitBringUp(ctx context.Context) {
+	l.mu.Lock()
+	b := l.bringUp
+	l.mu.Unlock()
+	if b == nil {
+		return
+	}
+	select {
+	case <-b.done:
+	case <-ctx.Done():
+	}
 }

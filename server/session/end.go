@@ -149,7 +149,7 @@ func (e *Engine) endSessions(ctx context.Context, agentID string) error {
 	if err != nil {
 		return err
 	}
-	lost, err := e.cfg.Store.LostSessions(ctx, time.Now().Add(time.Hour)) // all of them
+	lost, err := e.cfg.Store.LostSessions(ctx, e.cfg.Clock.Now().Add(time.Hour)) // all of them
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"lap/clock"
 	"lap/db"
 	"lap/sandbox"
 	"lap/sandbox/pipe"
@@ -27,12 +28,14 @@ import (
 type Config struct {
 	Store   *db.Store
 	Runtime sandbox.Runtime
-	Mirrors *mirror.Mirrors   // of git repositories
-	Limits  sandbox.Limits    // of every sandbox
-	Images  map[string]string // harness id to image, where it differs from the harness's own
-	Env     map[string]string // for every sandbox, overridden by agents and sessions
-	Repo    string            // cloned for agents that name none; empty: nothing
-	BaseURL string            // public URL of lap, for links; may be empty
+	// RuntimeName is sandbox.Docker or sandbox.Native.
+	RuntimeName string
+	Mirrors     *mirror.Mirrors   // of git repositories
+	Limits      sandbox.Limits    // of every sandbox
+	Images      map[string]string // harness id to image, where it differs from the harness's own
+	Env         map[string]string // for every sandbox, overridden by agents and sessions
+	Repo        string            // cloned for agents that name none; empty: nothing
+	BaseURL     string            // public URL of lap, for links; may be empty
 
 	EnvPlain []string       // names in Env that are no secret, whatever they look like
 	StubKey  []byte         // of what stands for credentials
@@ -47,6 +50,7 @@ type Config struct {
 	Gateway  http.Handler                                 // the model gateway that sandboxes reach
 	Platform func(agentID, sessionID string) http.Handler // the REST API as one session's agent reaches it
 
+	Clock        *clock.Clock  // of all limits and stamps below; nil: the real time
 	StartTimeout time.Duration // for a bring-up without progress
 	TurnTimeout  time.Duration // for a turn, waiting included
 	IdleTimeout  time.Duration // after which a session ends; 0: never
@@ -87,7 +91,7 @@ const reconnects = 2
 func New(ctx context.Context, cfg Config) *Engine {
 	e := &Engine{
 		cfg:     cfg,
-		gateway: pipe.NewListener(), platform: pipe.NewListener(), egress: pipe.NewListener(), seen: newLedger(cfg.Store, cfg.Log),
+		gateway: pipe.NewListener(), platform: pipe.NewListener(), egress: pipe.NewListener(), seen: newLedger(cfg.Store, cfg.Clock, cfg.Log),
 		live: map[string]*live{}, ending: map[string]int{}, reconnecting: make(chan struct{}, reconnects),
 	}
 	e.pool = newPool(e, cfg.Pool)

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"lap/db"
@@ -74,7 +75,9 @@ func (f *Feed) Next(ctx context.Context) ([]db.Event, error) {
 func (f *Feed) wait(ctx context.Context, l *live, more <-chan struct{}) error {
 	if l == nil {
 		s, err := f.engine.cfg.Store.SessionState(ctx, f.id)
-		if err != nil {
+		if errors.Is(err, db.ErrNotFound) { // it was deleted, with its log
+			return ErrEnded
+		} else if err != nil {
 			return err
 		}
 		if f.engine.over(s) {

@@ -45,7 +45,7 @@ func (e *Engine) rest(ctx context.Context) error {
 		return errors.Join(saved, err)
 	}
 	errs := []error{saved}
-	now := time.Now()
+	now := e.cfg.Clock.Now()
 	for _, s := range sessions {
 		if s.Status != db.StatusReady {
 			continue

@@ -172,7 +172,7 @@ func (j *journal) store(ctx context.Context, r *reading) error {
 	if flush {
 		j.box.thread.flushed()
 	}
-	l.hub.publish(numbered(r.Events, last))
+	l.hub.publish(numbered(r.Events, last, e.cfg.Clock.Now()))
 	if len(r.Ends) > 0 {
 		for _, end := range r.Ends { // its worker may never have seen it run: after a start, the journal is read at once
 			if err := e.noteFirst(ctx, l, end.Seq); err != nil {
@@ -190,8 +190,7 @@ func (j *journal) store(ctx context.Context, r *reading) error {
 }
 
 // numbered gives events their places in the log; the last one's is known.
-func numbered(events []db.NewEvent, last int64) []db.Event {
-	now := time.Now()
+func numbered(events []db.NewEvent, last int64, now time.Time) []db.Event {
 	out := make([]db.Event, len(events))
 	for i, ev := range events {
 		out[i] = db.Event{Seq: last - int64(len(events)-1-i), Type: ev.Type, Body: ev.Body, At: now}

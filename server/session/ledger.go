@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"lap/clock"
 	"lap/db"
 	"lap/sandbox/vault"
 )
@@ -21,6 +22,7 @@ const (
 // connections than a disk has commits.
 type ledger struct {
 	store *db.Store
+	clock *clock.Clock
 	log   *slog.Logger
 	kick  chan struct{} // holds one token when something waits
 
@@ -36,9 +38,9 @@ type seen struct {
 	interceptions queue[db.Interception]
 }
 
-func newLedger(store *db.Store, log *slog.Logger) *ledger {
+func newLedger(store *db.Store, c *clock.Clock, log *slog.Logger) *ledger {
 	l := &ledger{
-		store: store, log: log, kick: make(chan struct{}, 1), flushing: make(chan struct{}, 1),
+		store: store, clock: c, log: log, kick: make(chan struct{}, 1), flushing: make(chan struct{}, 1),
 		waiting: map[string]*seen{},
 	}
 	l.flushing <- struct{}{}
@@ -124,7 +126,7 @@ func (l *ledger) of(sessionID string) *seen {
 // connected takes note of a connection that is over.
 func (l *ledger) connected(c vault.Connection) {
 	one := db.Egress{
-		SessionID: c.Sandbox, At: c.At, Host: cut(c.Host, maxText), Port: c.Port, Address: cut(c.Address, maxText), Via: cut(c.Via, maxText),
+		SessionID: c.Sandbox, At: l.clock.At(c.At), Host: cut(c.Host, maxText), Port: c.Port, Address: cut(c.Address, maxText), Via: cut(c.Via, maxText),
 		Rule: cut(c.Rule, maxText), Reason: cut(c.Reason, maxText), Refused: c.Refused, Opened: c.Opened,
 		Sent: c.Sent, Received: c.Received, Duration: c.Duration,
 	}
@@ -140,7 +142,7 @@ const minTail = 16
 // requested takes note of a request that has been answered.
 func (l *ledger) requested(r vault.Request) {
 	one := db.Interception{
-		SessionID: r.Sandbox, At: r.At, Method: cut(r.Method, maxMethod), Host: cut(r.Host, maxText), Path: cut(r.Path, maxPath),
+		SessionID: r.Sandbox, At: l.clock.At(r.At), Method: cut(r.Method, maxMethod), Host: cut(r.Host, maxText), Path: cut(r.Path, maxPath),
 		Status: r.Status, Blocked: r.Blocked, Note: cut(r.Note, maxText),
 	}
 	for _, c := range r.Swapped {

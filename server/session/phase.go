@@ -7,7 +7,6 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
-	"time"
 
 	"lap/db"
 )
@@ -43,7 +42,7 @@ func (e *Engine) Phase(ctx context.Context, sessionID, token, phase, detail stri
 	if !IsProgressToken(s, token) {
 		return false, ErrToken
 	}
-	err = e.cfg.Store.SetPhase(ctx, s.ID, s.Generation, phase, detail, time.Now().Add(e.cfg.StartTimeout))
+	err = e.cfg.Store.SetPhase(ctx, s.ID, s.Generation, phase, detail, e.cfg.Clock.Now().Add(e.cfg.StartTimeout))
 	if errors.Is(err, db.ErrStale) {
 		return false, nil
 	}

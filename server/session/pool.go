@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -84,7 +85,7 @@ func (p *pool) keyFor(ctx context.Context, agent db.Agent) string {
 		return ""
 	}
 	limits := p.engine.cfg.Limits
-	b, err := json.Marshal([]any{agent.HarnessID, ref, image.ID, build, limits.CPUs, limits.Memory, limits.PIDs})
+	b, err := json.Marshal([]any{agent.HarnessID, ref, image.ID, build, limits.CPUs, limits.Memory, limits.PIDs, limits.Disk})
 	if err != nil {
 		return ""
 	}
@@ -192,11 +193,22 @@ func (p *pool) adjust(ctx context.Context) error {
 	rows = slices.DeleteFunc(rows, func(b db.Sandbox) bool {
 		return b.WarmKey == nil || b.State != db.SandboxWarm && b.State != db.SandboxMaking
 	})
-	slices.SortFunc(rows, func(a, b db.Sandbox) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	slices.SortFunc(rows, func(a, b db.Sandbox) int {
+		if a.AgentID == "" != (b.AgentID == "") { // nobody's last: they may do where there is none
+			return strings.Compare(b.AgentID, a.AgentID)
+		}
+		return a.CreatedAt.Compare(b.CreatedAt)
+	})
+	kept := 0
 	for _, row := range rows {
-		i := slices.IndexFunc(wants, func(w want) bool { return w.agent.ID == row.AgentID && w.key == deref(row.WarmKey) })
-		if i >= 0 && p.fit(row) {
-			wants = slices.Delete(wants, i, i+1)
+		i := slices.IndexFunc(wants, func(w want) bool {
+			return (w.agent.ID == row.AgentID || row.AgentID == "") && w.key == deref(row.WarmKey)
+		})
+		spare := row.AgentID == "" && kept+len(wants) < p.cfg.Size
+		if (i >= 0 || spare) && p.fit(row) {
+			if kept++; i >= 0 {
+				wants = slices.Delete(wants, i, i+1)
+			}
 			continue
 		}
 		if list, err := p.engine.cfg.Store.CondemnWarmOne(ctx, row.Name); err != nil {
@@ -220,14 +232,14 @@ func (p *pool) fit(row db.Sandbox) bool {
 	if row.State == db.SandboxMaking {
 		return p.births[row.Name] || w != nil
 	}
-	return w != nil && w.client() != nil && (row.ReadyAt == nil || time.Since(*row.ReadyAt) < p.cfg.TTL)
+	return w != nil && w.client() != nil && (row.ReadyAt == nil || p.engine.cfg.Clock.Since(*row.ReadyAt) < p.cfg.TTL)
 }
 
 // wants says which sandboxes should be warm: one for each agent that was used lately, the
 // latest first, as many as fit, and those of the agent that goes before all.
 func (p *pool) wants(ctx context.Context) ([]want, error) {
 	e := p.engine
-	ids, err := e.cfg.Store.RecentAgents(ctx, time.Now().Add(-p.cfg.Recent), max(p.cfg.Size, 1)+1)
+	ids, err := e.cfg.Store.RecentAgents(ctx, e.cfg.Clock.Now().Add(-p.cfg.Recent), max(p.cfg.Size, 1)+1)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"lap/clock"
 	"lap/db"
 )
 
@@ -22,7 +23,7 @@ type progress struct {
 	over  chan struct{} // closed when no phase is to come
 	done  chan struct{}
 	close sync.Once
-	stall *time.Timer // fires when nothing was heard for too long
+	stall *clock.Timer // fires when nothing was heard for too long
 	limit time.Duration
 	began time.Time
 	spans []span
@@ -36,15 +37,15 @@ type span struct {
 	began time.Time
 }
 
-func startProgress(ctx context.Context, store *db.Store, s db.Session, limit time.Duration, stalled func()) *progress {
+func startProgress(ctx context.Context, store *db.Store, c *clock.Clock, s db.Session, limit time.Duration, stalled func()) *progress {
 	p := &progress{
 		next: make(chan phase, 1), over: make(chan struct{}), done: make(chan struct{}),
-		stall: time.AfterFunc(limit, stalled), limit: limit, began: time.Now(),
+		stall: c.AfterFunc(limit, stalled), limit: limit, began: time.Now(),
 	}
 	go func() {
 		defer close(p.done)
 		for ph := range p.next {
-			_ = store.SetPhase(ctx, s.ID, s.Generation, ph.name, ph.detail, time.Now().Add(limit)) // best effort
+			_ = store.SetPhase(ctx, s.ID, s.Generation, ph.name, ph.detail, c.Now().Add(limit)) // best effort
 			if ph.detail != "" {
 				p.pause()
 			}

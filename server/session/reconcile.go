@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"lap/clock"
 	"lap/db"
 	"lap/sandbox"
 	"lap/server/metrics"
@@ -17,14 +18,16 @@ const helperAge = time.Minute
 
 // reconcileLoop brings rows and sandboxes into step, at once and then again and again.
 func (e *Engine) reconcileLoop(ctx context.Context) error {
-	return repeat(ctx, e.cfg.Reconcile, func() {
-		began := time.Now()
-		if err := e.reconcile(ctx); err != nil && ctx.Err() == nil {
-			e.cfg.Log.WarnContext(ctx, "reconcile", "err", err)
-		}
-		e.cfg.Metrics.Reconciled(time.Since(began))
-		e.pool.wake()
-	})
+	return repeat(ctx, e.cfg.Clock, e.cfg.Reconcile, func() { e.reconcileNow(ctx) })
+}
+
+func (e *Engine) reconcileNow(ctx context.Context) {
+	began := time.Now()
+	if err := e.reconcile(ctx); err != nil && ctx.Err() == nil {
+		e.cfg.Log.WarnContext(ctx, "reconcile", "err", err)
+	}
+	e.cfg.Metrics.Reconciled(time.Since(began))
+	e.pool.wake()
 }
 
 // restLoop ends and freezes idle sessions, and keeps what their sandboxes printed.
@@ -35,16 +38,45 @@ func (e *Engine) restLoop(ctx context.Context) error {
 			every = min(every, max(d/4, 100*time.Millisecond))
 		}
 	}
-	return repeat(ctx, every, func() {
-		if err := e.rest(ctx); err != nil && ctx.Err() == nil {
-			e.cfg.Log.WarnContext(ctx, "idle sessions", "err", err)
+	return repeat(ctx, e.cfg.Clock, every, func() { e.restNow(ctx) })
+}
+
+func (e *Engine) restNow(ctx context.Context) {
+	if err := e.rest(ctx); err != nil && ctx.Err() == nil {
+		e.cfg.Log.WarnContext(ctx, "idle sessions", "err", err)
+	}
+}
+
+// CatchUp does at once what is done from time to time: sessions that have been idle for too
+// long are ended or frozen when it returns, and rows and sandboxes are in step.
+func (e *Engine) CatchUp(ctx context.Context) {
+	e.awaitLateTurns(ctx)
+	e.restNow(ctx)
+	e.reconcileNow(ctx)
+}
+
+// lateTurns is how long turns are waited for whose time has come.
+const lateTurns = 2 * time.Second
+
+// awaitLateTurns waits until turns that are over their deadline have ended, as they are just
+// being told, so that their sessions count as idle.
+func (e *Engine) awaitLateTurns(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lateTurns)
+	defer cancel()
+	for _, l := range e.lives() {
+		for ctx.Err() == nil {
+			turn, err := e.cfg.Store.NextTurn(ctx, l.id)
+			if err != nil || turn.DeadlineAt.After(e.cfg.Clock.Now()) {
+				break
+			}
+			sleep(ctx, 5*time.Millisecond)
 		}
-	})
+	}
 }
 
 // repeat runs fn at once and then again and again, until ctx ends.
-func repeat(ctx context.Context, every time.Duration, fn func()) error {
-	tick := time.NewTicker(every)
+func repeat(ctx context.Context, c *clock.Clock, every time.Duration, fn func()) error {
+	tick := c.NewTicker(every)
 	defer tick.Stop()
 	for {
 		fn()
@@ -190,7 +222,7 @@ func (e *Engine) disappeared(ctx context.Context, s db.Session) error {
 func (e *Engine) failOverdue(ctx context.Context, sessions []db.Session) error {
 	var errs []error
 	for _, s := range sessions {
-		if s.Status != db.StatusCreating || s.DeadlineAt == nil || time.Now().Before(s.DeadlineAt.Add(grace)) {
+		if s.Status != db.StatusCreating || s.DeadlineAt == nil || e.cfg.Clock.Now().Before(s.DeadlineAt.Add(grace)) {
 			continue
 		}
 		err := e.cfg.Store.MarkFailed(ctx, s.ID, s.Generation, errStalled.Error())
@@ -210,13 +242,20 @@ const forsakenAge = 5 * time.Second
 // takeUpForsaken goes on with bring-ups and turns that are in the store and that nobody
 // in this process carries out: a commit that was reported as failed may have come to pass.
 func (e *Engine) takeUpForsaken(ctx context.Context, sessions []db.Session) error {
+	e.awaitBirths() // or a jump of the clock makes one look forsaken that is just being created
 	var errs []error
 	for _, s := range sessions {
-		if s.Status == db.StatusCreating && time.Since(s.CreatingSince) > forsakenAge && !e.broughtUp(s.ID) {
+		if s.Status == db.StatusCreating && e.cfg.Clock.Since(s.CreatingSince) > forsakenAge && !e.broughtUp(s.ID) {
 			errs = append(errs, e.resumeBringUp(ctx, s))
 		}
 	}
 	return errors.Join(append(errs, e.resumeTurns(ctx))...)
+}
+
+// awaitBirths waits until all sessions that are stored by now are known in live.
+func (e *Engine) awaitBirths() {
+	e.births.Lock()
+	defer e.births.Unlock()
 }
 
 // broughtUp reports whether this process brings a session up.
@@ -300,7 +339,7 @@ func (e *Engine) giveUpLost(ctx context.Context) error {
 	if e.cfg.IdleTimeout <= 0 {
 		return nil
 	}
-	lost, err := e.cfg.Store.LostSessions(ctx, time.Now().Add(-e.cfg.IdleTimeout))
+	lost, err := e.cfg.Store.LostSessions(ctx, e.cfg.Clock.Now().Add(-e.cfg.IdleTimeout))
 	errs := []error{err}
 	for _, s := range lost {
 		err := e.cfg.Store.GiveUp(ctx, s.ID, s.Generation)

@@ -79,7 +79,7 @@ func (l *live) dropBox(generation int64) {
 // claim makes a session creating again, and begins to bring it up. The error is
 // db.ErrStale when somebody else does, or the session is not as c wants it.
 func (e *Engine) claim(ctx context.Context, s db.Session, c db.Claim, env map[string]string) (*bringUp, error) {
-	c.Deadline = time.Now().Add(e.cfg.StartTimeout)
+	c.Deadline = e.cfg.Clock.Now().Add(e.cfg.StartTimeout)
 	l := e.hold(s)
 	claimed, err := e.cfg.Store.ClaimSession(ctx, s.ID, c)
 	if err != nil {
@@ -145,7 +145,7 @@ func (e *Engine) awaitReady(ctx context.Context, l *live) error {
 
 // awaitBringUp waits for a bring-up and returns why it failed, as an ErrHarness.
 func (e *Engine) awaitBringUp(ctx context.Context, b *bringUp) error {
-	late := time.NewTimer(bringUpWait)
+	late := e.cfg.Clock.NewTimer(bringUpWait)
 	defer late.Stop()
 	select {
 	case <-b.done:

@@ -25,7 +25,7 @@ func (e *Engine) Begin(ctx context.Context, id string, in Turn) (*Pending, error
 	if h, ok := sandbox.LookupHarness(s.HarnessID); ok && h.Kind == sandbox.KindTUI {
 		return nil, ErrTerminal
 	}
-	row, err := newTurn(in.Parts, e.cfg.TurnTimeout)
+	row, err := newTurn(in.Parts, e.cfg.Clock.Now().Add(e.cfg.TurnTimeout))
 	if err != nil {
 		return nil, err
 	}
@@ -67,9 +67,9 @@ func (l *live) forgetTurn(seq int64) {
 }
 
 // newTurn is a user turn as it is stored.
-func newTurn(parts []json.RawMessage, limit time.Duration) (db.NewTurn, error) {
+func newTurn(parts []json.RawMessage, deadline time.Time) (db.NewTurn, error) {
 	stored, lossy, err := withoutImages(parts)
-	return db.NewTurn{Parts: stored, Lossy: lossy, Preview: preview(parts), Deadline: time.Now().Add(limit)}, err
+	return db.NewTurn{Parts: stored, Lossy: lossy, Preview: preview(parts), Deadline: deadline}, err
 }
 
 // A Pending is a turn that was accepted.
@@ -132,7 +132,8 @@ func (p *Pending) await(ctx context.Context, enough func(db.Turn) bool) (db.Turn
 func (p *Pending) wait(ctx context.Context, changed <-chan struct{}, t db.Turn) error {
 	var late <-chan time.Time
 	if t.Status == db.TurnQueued {
-		timer := time.NewTimer(time.Until(t.DeadlineAt))
+		clock := p.engine.cfg.Clock
+		timer := clock.NewTimer(clock.Until(t.DeadlineAt))
 		defer timer.Stop()
 		late = timer.C
 	}

@@ -67,7 +67,7 @@ func (e *Engine) carryAll(ctx context.Context, l *live) {
 // carry takes one turn to its end, and makes sure that it has one. The error is one of
 // the store.
 func (e *Engine) carry(ctx context.Context, l *live, t db.Turn) error {
-	ctx, cancel := context.WithDeadline(ctx, t.DeadlineAt)
+	ctx, cancel := e.cfg.Clock.WithDeadline(ctx, t.DeadlineAt)
 	defer cancel()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -113,7 +113,7 @@ func (l *live) unlead() {
 // giveUp ends a turn that could not be carried out, or not in time. The error is one of
 // the store.
 func (e *Engine) giveUp(ctx context.Context, l *live, t db.Turn, cause error) error {
-	late := errors.Is(ctx.Err(), context.DeadlineExceeded)
+	late := errors.Is(context.Cause(ctx), context.DeadlineExceeded)
 	switch {
 	case late:
 		cause = errors.New(e.lateReason())

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"lap/clock"
 	"lap/db"
 	"lap/sandbox"
 	"lap/sandbox/vault"
@@ -31,6 +32,7 @@ type world struct {
 	*session.Engine
 	store   *db.Store
 	runtime *fakeRuntime
+	clock   *clock.Clock
 	sealer  *db.Sealer
 	path    string  // of the database
 	file    *sql.DB // the same, past the store
@@ -47,7 +49,7 @@ func newWorld(tb testing.TB, change func(*session.Config)) *world {
 		goroutines := runtime.NumGoroutine()
 		tb.Cleanup(func() { awaitGoroutines(tb, goroutines) })
 	}
-	w := &world{path: filepath.Join(tb.TempDir(), "lap.db"), runtime: newFakeRuntime(tb)}
+	w := &world{path: filepath.Join(tb.TempDir(), "lap.db"), runtime: newFakeRuntime(tb), clock: clock.New()}
 	w.openStore(tb)
 	var err error
 	if w.agent, err = w.store.CreateAgent(tb.Context(), db.Agent{Model: "vendor/model", HarnessID: sandbox.HarnessLap, Branch: "main"}); err != nil {
@@ -56,7 +58,7 @@ func newWorld(tb testing.TB, change func(*session.Config)) *world {
 	w.config = session.Config{
 		Store: w.store, Runtime: w.runtime, BaseURL: "https://lap.example.com", Metrics: metrics.New(),
 		Gateway: http.NotFoundHandler(), Platform: func(string, string) http.Handler { return http.NotFoundHandler() },
-		StartTimeout: time.Minute, TurnTimeout: time.Minute, Reconcile: time.Hour, Log: logger(),
+		Clock: w.clock, StartTimeout: time.Minute, TurnTimeout: time.Minute, Reconcile: time.Hour, Log: logger(),
 		Sealer: w.sealer, StubKey: make([]byte, 32), Egress: session.EgressConfig{Network: &vault.Network{}},
 	}
 	if change != nil {
@@ -92,7 +94,7 @@ func (w *world) openStore(tb testing.TB) {
 	if w.sealer, err = db.NewSealer(make([]byte, db.KeySize)); err != nil {
 		tb.Fatal(err)
 	}
-	w.store, err = db.Open(tb.Context(), db.Config{Path: w.path, Schema: schema(tb), Sealer: w.sealer})
+	w.store, err = db.Open(tb.Context(), db.Config{Path: w.path, Schema: schema(tb), Sealer: w.sealer, Now: w.clock.Now})
 	if err != nil {
 		tb.Fatal(err)
 	}
