@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-
-	"lap/sandbox/docker"
 )
 
 // longest is how long an audit may take.
@@ -32,7 +30,7 @@ type audit struct {
 	cfg    Config
 	world  *world
 	ledger *ledger
-	engine inspector
+	boxes  observer // nil until the server runs
 	server *child
 	watch  *watch
 	api    caller
@@ -50,11 +48,6 @@ func Run(ctx context.Context, cfg Config) (_ *Report, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, longest, fmt.Errorf("the audit took longer than %s", longest))
 	defer cancel()
 	a := &audit{cfg: cfg, report: &Report{Skipped: []string{}, Controls: []Control{}}}
-	a.engine.Docker = docker.New(docker.Config{Owner: "audit"})
-	defer func() { err = errors.Join(err, a.engine.Close()) }()
-	if _, err := a.engine.Ping(ctx); err != nil {
-		return nil, fmt.Errorf("the audit needs a Docker engine: %w", err)
-	}
 	if a.world, err = newWorld(ctx); err != nil {
 		return nil, err
 	}
@@ -75,7 +68,11 @@ func Run(ctx context.Context, cfg Config) (_ *Report, err error) {
 func (a *audit) clear(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), longest)
 	defer cancel()
-	return errors.Join(a.server.stop(ctx), a.engine.remove(ctx, a.agents), a.world.close())
+	err := a.server.stop(ctx)
+	if a.boxes != nil {
+		err = errors.Join(err, a.boxes.remove(ctx, a.agents), a.boxes.Close())
+	}
+	return errors.Join(err, a.world.close())
 }
 
 // all does the audit, one step after the other.
@@ -99,7 +96,7 @@ func (a *audit) steps(ctx context.Context) error {
 		{"sessions are opened, and requests with secrets refused", a.open},
 		{"sandboxes try to steal secrets", a.steal},
 		{"all answers of the API are looked at", a.askAll},
-		{"containers and their file systems are looked at", a.lookAtBoxes},
+		{"sandboxes and their file systems are looked at from outside", a.lookAtBoxes},
 		{"a sandbox is crashed and restarted", a.restart},
 		{"the server is crashed", a.crash},
 		{"the server starts with another encryption key", a.undecryptable},
@@ -134,10 +131,9 @@ func (a *audit) start(ctx context.Context) (err error) {
 		return err
 	}
 	a.ledger = &ledger{scanner: scanner}
-	a.engine.ledger = a.ledger
 	a.watch = newWatch(a.ledger, []string{operatorEnv, operatorGit})
 	a.connect()
-	return nil
+	return a.observe(ctx)
 }
 
 // connect makes the server that runs now the one that is spoken to.

@@ -30,10 +30,10 @@ type child struct {
 }
 
 // inherited are the variables of this process that a server may need: how to find
-// programs and the engine.
+// programs, and what runs sandboxes.
 var inherited = []string{
 	"PATH", "HOME", "USER", "LOGNAME", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG",
-	"DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_API_VERSION", "LAP_PULL", "LAP_IMAGE_LAP", "GOCOVERDIR",
+	"DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_API_VERSION", "XDG_CACHE_HOME", "LAP_SANDBOX", "LAP_PULL", "LAP_IMAGE_LAP", "GOCOVERDIR",
 }
 
 // startChild runs lap serve with its data in dir, and waits until it serves. It has a

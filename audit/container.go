@@ -29,8 +29,8 @@ type inspector struct {
 	ledger *ledger
 }
 
-// container looks at all that the engine tells of a container but its files.
-func (i inspector) container(ctx context.Context, id string) error {
+// sandbox looks at all that the engine tells of a container but its files.
+func (i inspector) sandbox(ctx context.Context, id string) error {
 	for _, look := range []struct {
 		place string
 		raw   func(context.Context, string) ([]byte, error)
@@ -89,8 +89,8 @@ func (i inspector) files(ctx context.Context, id string) ([]string, error) {
 	return i.archive(ctx, exportPlace, id, i.Export)
 }
 
-// guest looks at the volume of a container.
-func (i inspector) guest(ctx context.Context, id string) error {
+// shared looks at the volume of a container.
+func (i inspector) shared(ctx context.Context, id string) error {
 	_, err := i.archive(ctx, guestPlace, id, i.GuestVolume)
 	return err
 }
@@ -103,6 +103,8 @@ func (i inspector) archive(ctx context.Context, place, id string, open func(cont
 	defer r.Close()
 	return i.ledger.look(place, r)
 }
+
+func (i inspector) search() string { return searchAll }
 
 // remove removes what is left of the sandboxes of some agents.
 func (i inspector) remove(ctx context.Context, agents []string) error {

@@ -27,6 +27,9 @@ func (l *ledger) lookAtData(dir string) (found []string, err error) {
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // a file that has just gone
 			return nil
+		case errors.Is(err, fs.ErrPermission): // a native sandbox has closed it, or the kernel
+			l.note(dataPlace, "not all of it can be read by this user: run the audit as root")
+			return nil
 		case err != nil || !e.Type().IsRegular():
 			return err
 		case slices.Contains(keys, e.Name()):
@@ -37,6 +40,9 @@ func (l *ledger) lookAtData(dir string) (found []string, err error) {
 			place = databasePlace
 		}
 		there, err := l.lookAtFile(place, path)
+		if errors.Is(err, fs.ErrPermission) {
+			return nil
+		}
 		if place == databasePlace {
 			found = append(found, there...)
 		}

@@ -70,13 +70,13 @@ func (l *ledger) lookAt(place string, text []byte, may ...string) []string {
 	return found
 }
 
-func (l *ledger) lookAtFile(place, path string, may ...string) ([]string, error) {
+func (l *ledger) lookAtFile(place, path string) ([]string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return l.look(place, f, may...)
+	return l.look(place, f)
 }
 
 // note says something about a place.

@@ -15,7 +15,7 @@ import (
 
 // steal lets sandboxes try everything.
 func (a *audit) steal(ctx context.Context) error {
-	for _, t := range thefts() {
+	for _, t := range thefts(a.boxes.search()) {
 		got, err := a.must(ctx, a.actors.session, t)
 		switch {
 		case err != nil:
@@ -95,20 +95,20 @@ func (a *audit) ask(ctx context.Context, c caller, path string) error {
 	return err
 }
 
-// lookAtBoxes looks at the containers from outside.
+// lookAtBoxes looks at the sandboxes from outside.
 func (a *audit) lookAtBoxes(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for i, s := range a.actors.sessions() {
-		g.Go(func() error { return a.engine.container(ctx, *s.Box) })
+		g.Go(func() error { return a.boxes.sandbox(ctx, *s.Box) })
 		g.Go(func() error {
-			found, err := a.engine.files(ctx, *s.Box)
+			found, err := a.boxes.files(ctx, *s.Box)
 			if i == 0 {
-				a.hold(slices.Contains(found, control), "the same file is found by docker export")
+				a.hold(slices.Contains(found, control), "the same file is found in its file system from outside")
 			}
 			return err
 		})
 	}
-	g.Go(func() error { return a.engine.guest(ctx, *a.actors.session.Box) })
+	g.Go(func() error { return a.boxes.shared(ctx, *a.actors.session.Box) })
 	return g.Wait()
 }
 
@@ -128,7 +128,7 @@ func (a *audit) restart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, t := range append(thefts()[:2], theft{"the variable of a restart", `curl -sim 3 -H "Authorization: Bearer $` + restartVar + `" http://` + boundHost + `/`}) {
+	for _, t := range append(thefts(a.boxes.search())[:2], theft{"the variable of a restart", `curl -sim 3 -H "Authorization: Bearer $` + restartVar + `" http://` + boundHost + `/`}) {
 		if _, err := a.must(ctx, a.actors.session, t); err != nil {
 			return err
 		}
@@ -136,7 +136,7 @@ func (a *audit) restart(ctx context.Context) error {
 	if err := a.askSession(ctx, a.actors.session); err != nil {
 		return err
 	}
-	return a.engine.container(ctx, *a.actors.session.Box)
+	return a.boxes.sandbox(ctx, *a.actors.session.Box)
 }
 
 // undecryptable starts the server with a key that opens nothing of what it has stored.

@@ -18,12 +18,13 @@ const (
 	memoryTheft = "memory of all its processes"
 )
 
-// thefts are what any agent can try in its sandbox.
-func thefts() []theft {
+// thefts are what any agent can try in its sandbox. search prints what matches lure in its
+// files.
+func thefts(search string) []theft {
 	list := []theft{
 		{"its variables", "env; set"},
 		{"environments and command lines of all its processes", "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline | tr '\\0' '\\n'"},
-		{grepTheft, "grep -rahoE --exclude-dir=proc --exclude-dir=sys '" + lure + "' / 2>/dev/null | sort | uniq -c | head -100"},
+		{grepTheft, search + " | sort | uniq -c | head -100"},
 		{memoryTheft, memoryCommand},
 		{"what lap has left there", "ls -laR /.lap /run /tmp /root 2>&1 | head -200; find / -xdev \\( -name 'boot*.json' -o -name '*.sock' -o -name '*.key' \\) 2>/dev/null | head -50"},
 		{"kernel keys, mounts and sockets", "cat /proc/keys /proc/self/mountinfo /proc/net/unix /proc/self/cgroup 2>&1 | head -c 20000"},
@@ -38,6 +39,14 @@ func thefts() []theft {
 	}
 	return append(list, theft{"a host that no credential is bound to", strangerCommand})
 }
+
+// searchAll searches all files of a sandbox.
+const searchAll = "grep -rahoE --exclude-dir=proc --exclude-dir=sys '" + lure + "' / 2>/dev/null"
+
+// searchOwn is searchAll without what this machine's own programs are, which may be much:
+// there it searches what has changed since the audit began.
+const searchOwn = "{ grep -rahoE --exclude-dir=proc --exclude-dir=sys --exclude-dir=usr --exclude-dir=opt --exclude-dir=nix --exclude-dir=snap --exclude-dir=gnu '" + lure + "' /; " +
+	"find /usr /opt /nix /snap /gnu -type f -cmin -5 -exec grep -ahoE '" + lure + "' {} +; } 2>/dev/null"
 
 // memoryCommand reads the memory of all processes that it may read.
 const memoryCommand = `perl -e 'no warnings; for $p (glob "/proc/[0-9]*") { next if $p eq "/proc/$$"; open(M,"<","$p/maps") or next; open(F,"<:raw","$p/mem") or do { print "$p: $!\n"; next }; ` +

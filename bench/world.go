@@ -146,7 +146,7 @@ func (w *world) sessionOf(ctx context.Context, agentID string) (client.Session, 
 		if s, err = w.api.Session(ctx, s.ID); err != nil {
 			return client.Session{}, err
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(2 * time.Millisecond) // the asking takes a core from what is asked for
 	}
 	if s.Status != "ready" {
 		return s, fmt.Errorf("session %s is %s: %s", s.ID, s.Status, *s.FailureReason)

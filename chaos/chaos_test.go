@@ -1,39 +1,32 @@
 package main
 
 import (
-	"context"
+	"errors"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
-	dockerclient "github.com/docker/docker/client"
+	"lap/sandbox"
 )
 
 // TestSample runs a sample of what "make chaos" runs, another one each time.
 func TestSample(t *testing.T) {
-	needEngine(t)
-	o := options{rounds: 3, jobs: 3, repeat: 2, short: true, seed: uint64(time.Now().UnixNano())}
-	if err := run(t.Context(), o); err != nil {
-		t.Fatalf("%v: run it again with \"go run ./chaos -short -rounds %d -seed %d\"", err, o.rounds, o.seed)
+	for _, name := range []string{sandbox.Docker, sandbox.Native} {
+		t.Run(name, func(t *testing.T) {
+			o := options{sandbox: name, rounds: 2, jobs: 3, repeat: 2, short: true, seed: uint64(time.Now().UnixNano())}
+			err := run(t.Context(), o)
+			if errors.Is(err, errNoEngine) && !required(name) {
+				t.Skip(err)
+			}
+			if err != nil {
+				t.Fatalf("%v: run it again with \"go run ./chaos -sandbox %s -short -rounds %d -seed %d\"", err, name, o.rounds, o.seed)
+			}
+		})
 	}
 }
 
-// needEngine skips the test when no Docker engine answers. With LAP_TEST_REQUIRE_ALL set
-// that is a failure.
-func needEngine(t *testing.T) {
-	t.Helper()
-	docker, err := dockerclient.NewClientWithOpts(dockerclient.FromEnv, dockerclient.WithAPIVersionNegotiation())
-	if err == nil {
-		defer docker.Close()
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		_, err = docker.Ping(ctx)
-	}
-	if err == nil {
-		return
-	}
-	if os.Getenv("LAP_TEST_REQUIRE_ALL") != "" {
-		t.Fatalf("no Docker engine answers: %v", err)
-	}
-	t.Skipf("needs a Docker engine, and none answers: %v", err)
+// required reports whether there must be sandboxes of a kind.
+func required(name string) bool {
+	return os.Getenv("LAP_TEST_REQUIRE_ALL") != "" && (name == sandbox.Docker || runtime.GOOS == "linux")
 }

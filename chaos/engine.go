@@ -2,79 +2,59 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"os"
-	"time"
+	"fmt"
 
-	"github.com/containerd/errdefs"
-	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/filters"
+	"lap/sandbox"
 )
 
-// Labels of what lap makes on an engine.
-const (
-	labelOwner   = "dev.lap.owner"
-	labelSession = "dev.lap.session"
-)
+// An engine is what runs the sandboxes of installations, as it looks beside lap.
+type engine interface {
+	// boxes returns all sandboxes of an installation, running or not.
+	boxes(ctx context.Context, l *lap) ([]box, error)
+	// birth says when a sandbox was made and started, and how it is.
+	birth(ctx context.Context, l *lap, id string) (string, error)
+	// kill ends the processes of a sandbox.
+	kill(ctx context.Context, l *lap, id string) error
+	// remove removes one. That it is gone, or going, is a success.
+	remove(ctx context.Context, l *lap, id string) error
+	// close lets go of the engine, and removes what all installations have shared.
+	close(ctx context.Context, binary string) error
+}
 
-// A box is a container of an installation.
+// A box is a sandbox of an installation.
 type box struct {
 	id, session, state string
 }
 
-// boxes returns all containers of an installation, running or not.
-func (w *world) boxes(ctx context.Context, owner string) ([]box, error) {
-	list, err := w.engine.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", labelOwner+"="+owner))})
-	var all []box
-	for _, c := range list {
-		all = append(all, box{id: c.ID, session: c.Labels[labelSession], state: c.State})
+// errNoEngine says that there can be no sandboxes of the kind that is asked for.
+var errNoEngine = errors.New("no such sandboxes here")
+
+// newEngine returns the engine that runs sandboxes of a binary, by its name in LAP_SANDBOX.
+func newEngine(ctx context.Context, name, binary string) (e engine, err error) {
+	switch name {
+	case sandbox.Docker:
+		e, err = newDockerEngine(ctx)
+	case sandbox.Native:
+		e, err = newNativeEngine(ctx, binary)
+	default:
+		err = fmt.Errorf("-sandbox %q is not %s or %s", name, sandbox.Docker, sandbox.Native)
 	}
-	return all, err
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoEngine, err)
+	}
+	return e, nil
 }
 
-// removeBoxes removes all containers of an installation.
-func (w *world) removeBoxes(ctx context.Context, owner string) error {
-	if owner == "" { // it was never started
+// removeBoxes removes all sandboxes of an installation.
+func (w *world) removeBoxes(ctx context.Context, l *lap) error {
+	if l.owner == "" { // it was never started
 		return nil
 	}
-	list, err := w.boxes(ctx, owner)
+	list, err := w.engine.boxes(ctx, l)
 	errs := []error{err}
 	for _, b := range list {
-		errs = append(errs, w.removeBox(ctx, b.id))
+		errs = append(errs, w.engine.remove(ctx, l, b.id))
 	}
 	return errors.Join(errs...)
-}
-
-// removeLimit is far more than a removal takes.
-const removeLimit = time.Minute
-
-func (w *world) removeBox(ctx context.Context, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, removeLimit)
-	defer cancel()
-	err := w.engine.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})
-	if errdefs.IsNotFound(err) || errdefs.IsConflict(err) { // gone, or going
-		return nil
-	}
-	return err
-}
-
-// removeVolume removes the volume that holds this run's binary.
-func (w *world) removeVolume(ctx context.Context) error {
-	b, err := os.ReadFile(w.binary)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	sum := sha256.Sum256(b)
-	await(ctx, 5*time.Second, func() bool { // containers that are going still hold it
-		err = w.engine.VolumeRemove(ctx, "lap-guest-"+hex.EncodeToString(sum[:8]), true)
-		return !errdefs.IsConflict(err)
-	})
-	if errdefs.IsNotFound(err) || errdefs.IsConflict(err) { // another run of the same build uses it
-		return nil
-	}
-	return err
 }

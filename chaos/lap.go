@@ -38,7 +38,7 @@ const startLimit = 30 * time.Second
 func (l *lap) start(ctx context.Context) error {
 	env := append([]string{
 		"MASTER_KEY=" + masterKey, "LAP_CHAOS=" + l.orders(), "RECONCILE_INTERVAL_SECONDS=1",
-		"LAP_SANDBOX_MEMORY=256m", "WARM_POOL_SIZE=0", "LAP_FREEZE_AFTER=0",
+		"LAP_SANDBOX=" + l.world.sandbox, "LAP_SANDBOX_MEMORY=256m", "WARM_POOL_SIZE=0", "LAP_FREEZE_AFTER=0",
 	}, l.env...)
 	server, err := process.Start(ctx, &l.talk, l.world.binary, env, "--data-dir", l.data(), "--log-level", "debug")
 	if err != nil {

@@ -1,5 +1,5 @@
 // Chaos proves that lap comes through crashes and failing calls. It runs operations
-// against a lap that is built with the tag chaos, on the real Docker engine, and at every
+// against a lap that is built with the tag chaos, with real sandboxes, and at every
 // point that an operation passes kills the server, or makes the call fail that the point
 // belongs to. Then it checks that nothing is lost, done twice, left over or stuck. Last it
 // kills the server at random times under load.
@@ -14,10 +14,13 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"lap/sandbox"
 )
 
 // options are what the command line says.
 type options struct {
+	sandbox   string // what runs sandboxes
 	operation string // ""; all
 	point     string // "": all
 	fault     string // "": both
@@ -31,6 +34,7 @@ type options struct {
 
 func main() {
 	var o options
+	flag.StringVar(&o.sandbox, "sandbox", sandbox.Docker, "what runs sandboxes: docker or native")
 	flag.StringVar(&o.operation, "op", "", "only this operation, or \"load\" for the random kills")
 	flag.StringVar(&o.point, "point", "", "only this point, such as commit.SendTurn:before, or runtime.Remove:after#2 for the second of that name")
 	flag.StringVar(&o.fault, "fault", "", "only this fault: kill or error")
@@ -54,12 +58,12 @@ func main() {
 var errViolations = errors.New("there are violations")
 
 func run(ctx context.Context, o options) (err error) {
-	w, err := newWorld(ctx)
+	w, err := newWorld(ctx, o.sandbox)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.close(context.WithoutCancel(ctx))) }()
-	fmt.Fprintf(os.Stderr, "seed %d\n", o.seed)
+	fmt.Fprintf(os.Stderr, "sandboxes of %s, seed %d\n", o.sandbox, o.seed)
 	m := &matrix{verbose: o.verbose}
 	if o.operation != "load" {
 		if err := explore(ctx, w, o, m); err != nil {

@@ -25,17 +25,13 @@ func newNeighbour(ctx context.Context, w *world) (*neighbour, error) {
 	return n, err
 }
 
-// birth is when the container of the session was made and started.
+// birth says when the sandbox of the session was made and started.
 func (n *neighbour) birth(ctx context.Context) (string, error) {
 	id, err := n.stage.container(ctx, n.stage.parties[0])
 	if err != nil {
 		return "", err
 	}
-	c, err := n.stage.lap.world.engine.ContainerInspect(ctx, id)
-	if err != nil {
-		return "", err
-	}
-	return c.Created + c.State.StartedAt + c.State.Status, nil
+	return n.stage.lap.world.engine.birth(ctx, n.stage.lap, id)
 }
 
 // untouched checks that the sandbox is the same, runs, and answers.

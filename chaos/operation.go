@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"strings"
 	"time"
-
-	"github.com/docker/docker/api/types/container"
 )
 
 // An operation is what is going on when a fault strikes.
@@ -75,7 +73,7 @@ func oneKilled(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	return s.lap.world.engine.ContainerKill(ctx, id, "KILL")
+	return s.lap.world.engine.kill(ctx, s.lap, id)
 }
 
 // oneRemoved leaves a session without a sandbox.
@@ -88,7 +86,7 @@ func oneRemoved(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	return s.lap.world.engine.ContainerRemove(ctx, id, container.RemoveOptions{Force: true})
+	return s.lap.world.engine.remove(ctx, s.lap, id)
 }
 
 // oneBusy leaves a session that carries out a message which takes a while.
@@ -261,12 +259,12 @@ func removeAgain(ctx context.Context, s *stage) {
 // kill ends the sandbox and waits until the clients are answered.
 func kill(ctx context.Context, s *stage) {
 	s.first = answer{err: errUnasked}
-	boxes, err := s.lap.world.boxes(ctx, s.lap.owner)
+	boxes, err := s.lap.world.engine.boxes(ctx, s.lap)
 	if err != nil || len(boxes) != 1 {
 		s.fault("%d sandboxes of one session, %v", len(boxes), err)
 		return
 	}
-	if err := s.lap.world.engine.ContainerKill(ctx, boxes[0].id, "KILL"); err != nil {
+	if err := s.lap.world.engine.kill(ctx, s.lap, boxes[0].id); err != nil {
 		s.fault("%v", err)
 	}
 	m := s.said[len(s.said)-1]
@@ -300,7 +298,7 @@ func abort(ctx context.Context, s *stage) {
 // freeze waits until the sandbox is paused, then sends a message.
 func freeze(ctx context.Context, s *stage) {
 	await(ctx, 5*time.Second, func() bool {
-		boxes, err := s.lap.world.boxes(ctx, s.lap.owner)
+		boxes, err := s.lap.world.engine.boxes(ctx, s.lap)
 		return s.lap.dead() || s.lap.struck() || err == nil && len(boxes) == 1 && boxes[0].state == "paused"
 	})
 	message(ctx, s)

@@ -102,7 +102,7 @@ func (l *lap) snapshot(ctx context.Context) (_ *snapshot, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.boxes, err = l.world.boxes(ctx, l.owner)
+	s.boxes, err = l.world.engine.boxes(ctx, l)
 	return s, err
 }
 

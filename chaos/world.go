@@ -9,8 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
-
-	dockerclient "github.com/docker/docker/client"
 )
 
 // A world is what all cells share: a binary, the engine, and an installation beside
@@ -18,25 +16,23 @@ import (
 type world struct {
 	dir       string
 	binary    string
-	engine    *dockerclient.Client
+	sandbox   string // what runs sandboxes
+	engine    engine
 	neighbour *neighbour
 
-	mu     sync.Mutex // guards what follows
-	laps   map[*lap]struct{}
-	owners []string // of installations that are gone
+	mu   sync.Mutex // guards what follows
+	laps map[*lap]struct{}
+	gone []*lap // what a killed server had asked for may still come
 }
 
 // newWorld builds lap with fault points from the tree that it runs in.
-func newWorld(ctx context.Context) (_ *world, err error) {
-	w := &world{laps: map[*lap]struct{}{}}
+func newWorld(ctx context.Context, sandbox string) (_ *world, err error) {
+	w := &world{sandbox: sandbox, laps: map[*lap]struct{}{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.close(context.WithoutCancel(ctx)))
 		}
 	}()
-	if w.engine, err = dockerclient.NewClientWithOpts(dockerclient.FromEnv, dockerclient.WithAPIVersionNegotiation()); err != nil {
-		return nil, err
-	}
 	if w.dir, err = os.MkdirTemp("", "lap-chaos-*"); err != nil {
 		return nil, err
 	}
@@ -45,6 +41,9 @@ func newWorld(ctx context.Context) (_ *world, err error) {
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if text, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build lap: %w\n%s", err, text)
+	}
+	if w.engine, err = newEngine(ctx, sandbox, w.binary); err != nil {
+		return nil, err
 	}
 	w.neighbour, err = newNeighbour(ctx, w)
 	return w, err
@@ -68,9 +67,9 @@ func (w *world) uninstall(ctx context.Context, l *lap) error {
 	l.kill()
 	w.mu.Lock()
 	delete(w.laps, l)
-	w.owners = append(w.owners, l.owner)
+	w.gone = append(w.gone, l)
 	w.mu.Unlock()
-	return errors.Join(w.removeBoxes(ctx, l.owner), os.RemoveAll(l.dir))
+	return errors.Join(w.removeBoxes(ctx, l), os.RemoveAll(l.dir))
 }
 
 // close removes everything that the run has made.
@@ -79,14 +78,11 @@ func (w *world) close(ctx context.Context) error {
 	for l := range maps.Clone(w.laps) {
 		errs = append(errs, w.uninstall(ctx, l))
 	}
-	for _, owner := range w.owners { // what a killed server had asked for may have come later
-		errs = append(errs, w.removeBoxes(ctx, owner))
-	}
-	if w.binary != "" && w.engine != nil {
-		errs = append(errs, w.removeVolume(ctx))
+	for _, l := range w.gone {
+		errs = append(errs, w.removeBoxes(ctx, l))
 	}
 	if w.engine != nil {
-		errs = append(errs, w.engine.Close())
+		errs = append(errs, w.engine.close(ctx, w.binary))
 	}
 	return errors.Join(append(errs, os.RemoveAll(w.dir))...)
 }

@@ -32,9 +32,10 @@ func (s *serving) script(t *testing.T, name, text string) string {
 	return "scripted/" + name
 }
 
-func TestAgentRemembers(t *testing.T) {
-	engine(t)
-	s := serve(t, options{})
+func TestAgentRemembers(t *testing.T) { onEach(t, testAgentRemembers) }
+
+func testAgentRemembers(t *testing.T, on runtime) {
+	s := on.serve(t, options{})
 	model := s.script(t, "remember", `
 turns:
   - tool_calls:
@@ -82,10 +83,14 @@ turns:
 }
 
 func TestSandboxSpeaksOnlyForItsOwnAgent(t *testing.T) {
-	engine(t)
-	s := serve(t, options{})
+	onEach(t, testSandboxSpeaksOnlyForItsOwnAgent)
+}
+
+func testSandboxSpeaksOnlyForItsOwnAgent(t *testing.T, on runtime) {
+	s := on.serve(t, options{})
 	agent, other := s.agent(t, client.NewAgent{}), s.agent(t, client.NewAgent{})
 	sess := s.session(t, agent.ID, client.NewSession{})
+	s.needs(t, sess.ID, "curl")
 	call := "curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:4001/api/v1"
 	for _, tt := range []struct{ request, want string }{
 		{call + "/managed_agents/agents/" + agent.ID + "/memory", "200"},
@@ -102,10 +107,11 @@ func TestSandboxSpeaksOnlyForItsOwnAgent(t *testing.T) {
 	}
 }
 
-func TestSkillsReachTheSandbox(t *testing.T) {
-	engine(t)
+func TestSkillsReachTheSandbox(t *testing.T) { onEach(t, testSkillsReachTheSandbox) }
+
+func testSkillsReachTheSandbox(t *testing.T, on runtime) {
 	url, seen := upstream(t)
-	s := serve(t, options{env: []string{"LITELLM_API_BASE=" + url}})
+	s := on.serve(t, options{env: []string{"LITELLM_API_BASE=" + url}})
 	_, body := s.rest(t, "POST", "/skills", `{"name":"PR Reviewer","description":"reviews","content":"# Look twice"}`)
 	var skill struct{ ID string }
 	if err := json.Unmarshal([]byte(body), &skill); err != nil {
@@ -132,9 +138,10 @@ func TestSkillsReachTheSandbox(t *testing.T) {
 	}
 }
 
-func TestModelErrorEndsTheTurnOnly(t *testing.T) {
-	engine(t)
-	s := serve(t, options{})
+func TestModelErrorEndsTheTurnOnly(t *testing.T) { onEach(t, testModelErrorEndsTheTurnOnly) }
+
+func testModelErrorEndsTheTurnOnly(t *testing.T, on runtime) {
+	s := on.serve(t, options{})
 	model := s.script(t, "moody", `
 turns:
   - text: "and now"
@@ -151,9 +158,10 @@ turns:
 	}
 }
 
-func TestModelThatIsNotConfigured(t *testing.T) {
-	engine(t)
-	s := serve(t, options{})
+func TestModelThatIsNotConfigured(t *testing.T) { onEach(t, testModelThatIsNotConfigured) }
+
+func testModelThatIsNotConfigured(t *testing.T, on runtime) {
+	s := on.serve(t, options{})
 	sess := s.session(t, s.agent(t, client.NewAgent{Model: "vendor/real"}).ID, client.NewSession{})
 	reply, err := s.Send(t.Context(), sess.ID, "hello")
 	if err != nil || !strings.Contains(string(reply.Info.Error), "LITELLM_API_BASE") {
@@ -161,9 +169,10 @@ func TestModelThatIsNotConfigured(t *testing.T) {
 	}
 }
 
-func TestInitialPrompt(t *testing.T) {
-	engine(t)
-	s := serve(t, options{})
+func TestInitialPrompt(t *testing.T) { onEach(t, testInitialPrompt) }
+
+func testInitialPrompt(t *testing.T, on runtime) {
+	s := on.serve(t, options{})
 	sess := s.session(t, s.agent(t, client.NewAgent{}).ID, client.NewSession{InitialPrompt: "RUN: echo begun > /tmp/begun"})
 	eventually(t, "the reply is in response", func() bool {
 		now, err := s.Session(t.Context(), sess.ID)
@@ -178,8 +187,11 @@ func TestInitialPrompt(t *testing.T) {
 }
 
 func TestClientThatLeavesDoesNotEndItsTurn(t *testing.T) {
-	engine(t)
-	s := serve(t, options{})
+	onEach(t, testClientThatLeavesDoesNotEndItsTurn)
+}
+
+func testClientThatLeavesDoesNotEndItsTurn(t *testing.T, on runtime) {
+	s := on.serve(t, options{})
 	sess := s.session(t, s.agent(t, client.NewAgent{}).ID, client.NewSession{})
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/api/v1/managed_agents/sessions/"+sess.ID+"/message",
 		strings.NewReader(`{"text":"RUN: sleep 1; echo done > /tmp/done"}`))
@@ -195,9 +207,10 @@ func TestClientThatLeavesDoesNotEndItsTurn(t *testing.T) {
 	}
 }
 
-func TestLargeImagesDoNotEndTheSession(t *testing.T) {
-	engine(t)
-	s := serve(t, options{})
+func TestLargeImagesDoNotEndTheSession(t *testing.T) { onEach(t, testLargeImagesDoNotEndTheSession) }
+
+func testLargeImagesDoNotEndTheSession(t *testing.T, on runtime) {
+	s := on.serve(t, options{})
 	sess := s.session(t, s.agent(t, client.NewAgent{}).ID, client.NewSession{})
 	one := `{"mime_type":"image/png","base64":"` + strings.Repeat("A", 6_990_504) + `"}`
 	ten := `{"text":"look","attachments":[` + strings.Repeat(one+",", 9) + one + `]}`

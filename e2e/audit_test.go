@@ -14,18 +14,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/filters"
-
 	"lap/audit"
+	"lap/sandbox"
 )
 
 // auditing makes the command "lap audit", whose temporary files are in the folder it returns.
-func auditing(t *testing.T, args ...string) (cmd *exec.Cmd, tmp string) {
+func (on runtime) auditing(t *testing.T, args ...string) (cmd *exec.Cmd, tmp string) {
 	t.Helper()
 	tmp = t.TempDir()
 	cmd = exec.CommandContext(t.Context(), binary, append([]string{"audit"}, args...)...)
-	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
+	cmd.Env = append(os.Environ(), "TMPDIR="+tmp, "LAP_SANDBOX="+on.name)
 	return cmd, tmp
 }
 
@@ -36,9 +34,10 @@ func wantEmpty(t *testing.T, dir string) {
 	}
 }
 
-func TestAuditFindsNoLeak(t *testing.T) {
-	engine(t)
-	cmd, tmp := auditing(t, "--json")
+func TestAuditFindsNoLeak(t *testing.T) { onEach(t, testAuditFindsNoLeak) }
+
+func testAuditFindsNoLeak(t *testing.T, on runtime) {
+	cmd, tmp := on.auditing(t, "--json")
 	var talk bytes.Buffer
 	cmd.Stderr = &talk
 	out, err := cmd.Output()
@@ -70,9 +69,10 @@ func TestAuditFindsNoLeak(t *testing.T) {
 
 var agentMark = regexp.MustCompile(`agent=([0-9a-f-]{36})`)
 
-func TestAuditCleansUpWhenInterrupted(t *testing.T) {
-	docker := engine(t)
-	cmd, tmp := auditing(t)
+func TestAuditCleansUpWhenInterrupted(t *testing.T) { onEach(t, testAuditCleansUpWhenInterrupted) }
+
+func testAuditCleansUpWhenInterrupted(t *testing.T, on runtime) {
+	cmd, tmp := on.auditing(t)
 	talk, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -106,22 +106,25 @@ func TestAuditCleansUpWhenInterrupted(t *testing.T) {
 		t.Errorf("it took %s to end", took)
 	}
 	wantEmpty(t, tmp)
+	if left := processesWith(t, tmp); len(left) > 0 {
+		t.Errorf("processes left: %v", left)
+	}
 	agents := agentMark.FindAllSubmatch(log, -1)
 	if len(agents) == 0 {
 		t.Errorf("no agents in the server's log:\n%s", log)
 	}
 	for _, id := range agents {
-		left, err := docker.ContainerList(t.Context(), container.ListOptions{
-			All: true, Filters: filters.NewArgs(filters.Arg("label", "dev.lap.agent="+string(id[1]))),
-		})
-		if err != nil || len(left) > 0 {
-			t.Errorf("containers left: %v, %v", left, err)
+		if on.engine == nil {
+			break
+		}
+		if left := containers(t, on.engine, "dev.lap.agent", string(id[1])); len(left) > 0 {
+			t.Errorf("%d containers left", len(left))
 		}
 	}
 }
 
 func TestAuditWithoutDocker(t *testing.T) {
-	cmd, tmp := auditing(t)
+	cmd, tmp := runtime{name: sandbox.Docker}.auditing(t)
 	cmd.Env = append(cmd.Env, "DOCKER_HOST=tcp://127.0.0.1:1")
 	out, err := cmd.CombinedOutput()
 	if err == nil || cmd.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), "needs a Docker engine") {

@@ -29,9 +29,10 @@ func (s *serving) account(t *testing.T, path string) account {
 
 // A session whose budget is spent says so, to its agent and to its user, and goes on when
 // there is more.
-func TestBudgets(t *testing.T) {
-	engine(t)
-	s := serve(t, options{})
+func TestBudgets(t *testing.T) { onEach(t, testBudgets) }
+
+func testBudgets(t *testing.T, on runtime) {
+	s := on.serve(t, options{})
 	agent, sess := s.sandbox(t, map[string]any{"budget": map[string]any{"turns": 2}}, map[string]any{"budget": map[string]any{"tokens": 1_000_000}})
 	for range 2 {
 		if reply, err := s.Send(t.Context(), sess, "hello"); err != nil || reply.Text() != "hello" {

@@ -18,7 +18,6 @@ import (
 
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/volume"
-	dockerclient "github.com/docker/docker/client"
 	"golang.org/x/sync/errgroup"
 
 	"lap/client"
@@ -29,8 +28,9 @@ const churnFor = "LAP_CHURN"
 
 // TestChurn has sessions come and go, with readers that hang, cut their connections or
 // never read, and then looks whether anything was left behind.
-func TestChurn(t *testing.T) {
-	docker := engine(t)
+func TestChurn(t *testing.T) { onEach(t, testChurn) }
+
+func testChurn(t *testing.T, on runtime) {
 	span := 6 * time.Second
 	if text := os.Getenv(churnFor); text != "" {
 		var err error
@@ -38,13 +38,13 @@ func TestChurn(t *testing.T) {
 			t.Fatalf("%s: %v", churnFor, err)
 		}
 	}
-	s := serve(t, options{env: []string{"RECONCILE_INTERVAL_SECONDS=1", "LAP_FREEZE_AFTER=700ms", "WARM_POOL_SIZE=1"}})
+	s := on.serve(t, options{env: []string{"RECONCILE_INTERVAL_SECONDS=1", "LAP_FREEZE_AFTER=700ms", "WARM_POOL_SIZE=1"}})
 	agent := s.agent(t, client.NewAgent{})
 	s.churn(t, agent.ID, time.Now().Add(span/3)) // until caches and pools are full
-	before := s.holdings(t, docker, agent.ID)
+	before := s.holdings(t, agent.ID)
 	s.churn(t, agent.ID, time.Now().Add(span))
-	after := s.holdings(t, docker, agent.ID)
-	for deadline := time.Now().Add(20 * time.Second); !after.within(before) && time.Now().Before(deadline); after = s.holdings(t, docker, agent.ID) {
+	after := s.holdings(t, agent.ID)
+	for deadline := time.Now().Add(20 * time.Second); !after.within(before) && time.Now().Before(deadline); after = s.holdings(t, agent.ID) {
 		time.Sleep(200 * time.Millisecond)
 	}
 	t.Logf("before %+v, after %+v", before, after)
@@ -55,16 +55,16 @@ func TestChurn(t *testing.T) {
 
 // holdings are what a server has, with no session open.
 type holdings struct {
-	goroutines, files, rss, containers, volumes int // rss in kB
+	goroutines, files, rss, sandboxes, volumes, processes int // rss in kB, processes of native sandboxes
 }
 
 // within reports whether h is not more than before, but for what comes and goes by itself.
 func (h holdings) within(before holdings) bool {
 	return h.goroutines <= before.goroutines+8 && h.files <= before.files+6 && h.rss <= before.rss+16<<10 &&
-		h.containers <= max(before.containers, 1) && h.volumes <= before.volumes
+		h.sandboxes <= max(before.sandboxes, 1) && h.volumes <= before.volumes && h.processes <= max(before.processes, 1)
 }
 
-func (s *serving) holdings(t *testing.T, docker *dockerclient.Client, agentID string) holdings {
+func (s *serving) holdings(t *testing.T, agentID string) holdings {
 	t.Helper()
 	proc := "/proc/" + strconv.Itoa(s.process.Pid())
 	files, err := os.ReadDir(filepath.Join(proc, "fd"))
@@ -75,14 +75,19 @@ func (s *serving) holdings(t *testing.T, docker *dockerclient.Client, agentID st
 	if err != nil {
 		t.Fatal(err)
 	}
-	volumes, err := docker.VolumeList(t.Context(), volume.ListOptions{Filters: filters.NewArgs(filters.Arg("label", "dev.lap.guest"))})
+	h := holdings{
+		goroutines: number(s.metrics(t), "go_goroutines "), files: len(files), rss: number(string(status), "VmRSS:"),
+		sandboxes: len(s.sandboxes(t, agentID)), processes: len(processesWith(t, filepath.Join(s.dir, "native"))),
+	}
+	if s.on.engine == nil {
+		return h
+	}
+	volumes, err := s.on.engine.VolumeList(t.Context(), volume.ListOptions{Filters: filters.NewArgs(filters.Arg("label", "dev.lap.guest"))})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return holdings{
-		goroutines: number(s.metrics(t), "go_goroutines "), files: len(files), rss: number(string(status), "VmRSS:"),
-		containers: len(containers(t, docker, "dev.lap.agent", agentID)), volumes: len(volumes.Volumes),
-	}
+	h.volumes = len(volumes.Volumes)
+	return h
 }
 
 // number is the number after a text at the beginning of a line.

@@ -10,6 +10,7 @@ import (
 
 // apt installs packages, from an open repository by plain HTTP and from a private one.
 func (b *box) apt(t *testing.T) {
+	b.needs(t, b.session, "apt-get")
 	first, second := newDeb(t, "lap-first"), newDeb(t, "lap-second")
 	b.far.Handle("deb.clients.test/", debRepository(first))
 	b.far.HandleFunc("safe.clients.test/", b.far.guarded(debRepository(second).ServeHTTP))

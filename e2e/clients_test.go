@@ -21,11 +21,12 @@ const direct = "env -u http_proxy -u https_proxy -u all_proxy -u HTTP_PROXY -u H
 // TestClients lets programs in sandboxes reach hosts by name, with the certificate
 // verified. The far side takes the real key only and sends it back; what a program shows
 // must be the stub again.
-func TestClients(t *testing.T) {
-	engine(t)
+func TestClients(t *testing.T) { onEach(t, testClients) }
+
+func testClients(t *testing.T, on runtime) {
 	far := newFarSide(t)
 	far.hosts(t, "git.clients.test", hostedRepository(t, realKey))
-	s := serve(t, options{env: append(far.settings(), "HTTPS_PROXY="+far.proxy(t), "GIT_SSL_CAINFO="+far.roots)})
+	s := on.serve(t, options{env: append(far.settings(), "HTTPS_PROXY="+far.proxy(t), "GIT_SSL_CAINFO="+far.roots)})
 	t.Run("scm", func(t *testing.T) {
 		b := s.box(t, far, newAgent{NewAgent: client.NewAgent{RepoURL: "https://git.clients.test/private/r.git"}})
 		b.try(t, curlTests)

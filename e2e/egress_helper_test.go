@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,13 +44,15 @@ type visit struct {
 	body   int64
 }
 
+var outsides atomic.Int32
+
 // outsideNames are the names that lap finds the outside by.
 var outsideNames = []string{"bound.test", "other.test", "refused.test", "floor.test", "a.wild.test", "wild.test", "inside.test"}
 
 // newOutside makes an outside, or skips the test when that takes more than it may.
 func newOutside(t *testing.T) *outside {
 	t.Helper()
-	o := &outside{addr: "198.51.100." + strconv.Itoa(20+os.Getpid()%200)} // an address for documentation
+	o := &outside{addr: "198.51.100." + strconv.Itoa(20+(os.Getpid()+int(outsides.Add(1)))%200)} // an address for documentation
 	if out, err := exec.CommandContext(t.Context(), "ip", "addr", "add", o.addr+"/32", "dev", "lo").CombinedOutput(); err != nil {
 		if os.Getenv("LAP_TEST_REQUIRE_ALL") != "" {
 			t.Fatalf("ip addr add: %v: %s", err, out)

@@ -14,22 +14,28 @@ import (
 	dockerimage "github.com/docker/docker/api/types/image"
 
 	"lap/client"
+	"lap/sandbox"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-func TestFailedSessionsSayWhy(t *testing.T) {
-	docker := engine(t)
-	s := serve(t, options{})
-	for _, tt := range []struct {
+func TestFailedSessionsSayWhy(t *testing.T) { onEach(t, testFailedSessionsSayWhy) }
+
+func testFailedSessionsSayWhy(t *testing.T, on runtime) {
+	s := on.serve(t, options{})
+	tests := []struct {
 		name  string
 		agent client.NewAgent
 		want  []string
 	}{
-		{"image that cannot be pulled", client.NewAgent{HarnessImage: "127.0.0.1:9/no/such:image"}, []string{"127.0.0.1:9/no/such:image", "pull", "refused"}},
 		{"harness that is not there", client.NewAgent{HarnessID: "opencode"}, []string{`"opencode"`, `"lap"`}},
 		{"terminal harness", client.NewAgent{HarnessID: "claude-code"}, []string{`"claude-code"`, `"lap"`}},
-	} {
+		{"image that cannot be pulled", client.NewAgent{HarnessImage: "127.0.0.1:9/no/such:image"}, []string{"127.0.0.1:9/no/such:image", "pull", "refused"}},
+	}
+	if on.engine == nil { // there are no images
+		tests = tests[:2]
+	}
+	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			agent := s.agent(t, tt.agent)
 			reason := s.failure(t, agent.ID, client.NewSession{})
@@ -38,15 +44,18 @@ func TestFailedSessionsSayWhy(t *testing.T) {
 					t.Errorf("failure_reason %q does not name %q", reason, want)
 				}
 			}
-			if left := containers(t, docker, "dev.lap.agent", agent.ID); len(left) > 0 {
+			if left := s.sandboxes(t, agent.ID); len(left) > 0 {
 				t.Errorf("%d containers left", len(left))
 			}
 		})
 	}
 }
 
+// noEngine is the setting of an engine that does not answer.
+const noEngine = "DOCKER_HOST=unix:///nonexistent/docker.sock"
+
 func TestWithoutEngine(t *testing.T) {
-	s := serve(t, options{env: []string{"DOCKER_HOST=unix:///nonexistent/docker.sock"}})
+	s := serve(t, options{env: []string{"LAP_SANDBOX=docker", noEngine}})
 	reason := s.failure(t, s.agent(t, client.NewAgent{}).ID, client.NewSession{})
 	for _, want := range []string{"/nonexistent/docker.sock", "start Docker"} {
 		if !strings.Contains(reason, want) {
@@ -55,9 +64,19 @@ func TestWithoutEngine(t *testing.T) {
 	}
 }
 
-func TestStopDuringCreating(t *testing.T) {
-	docker := engine(t)
-	s := serve(t, options{})
+func TestWithoutEngineSandboxesAreNative(t *testing.T) {
+	onNative(t)
+	s := serve(t, options{env: []string{noEngine}})
+	sess := s.session(t, s.agent(t, client.NewAgent{}).ID, client.NewSession{})
+	if !strings.HasPrefix(*sess.TaskARN, sandbox.NativePrefix) || s.sh(t, sess.ID, "echo there") != "there" {
+		t.Errorf("the sandbox is %s", *sess.TaskARN)
+	}
+}
+
+func TestStopDuringCreating(t *testing.T) { onEach(t, testStopDuringCreating) }
+
+func testStopDuringCreating(t *testing.T, on runtime) {
+	s := on.serve(t, options{})
 	agent := s.agent(t, client.NewAgent{})
 	for range 5 {
 		sess, err := s.CreateSession(t.Context(), agent.ID, client.NewSession{})
@@ -67,7 +86,7 @@ func TestStopDuringCreating(t *testing.T) {
 		if err := s.DeleteSession(t.Context(), sess.ID); err != nil {
 			t.Fatal(err)
 		}
-		if left := containers(t, docker, "dev.lap.session", sess.ID); len(left) > 0 {
+		if left := s.sandboxes(t, sess.ID); len(left) > 0 {
 			t.Errorf("%d containers left after delete", len(left))
 		}
 		after, err := s.Session(t.Context(), sess.ID)
@@ -77,9 +96,10 @@ func TestStopDuringCreating(t *testing.T) {
 	}
 }
 
-func TestDeletedAgentLeavesNothing(t *testing.T) {
-	docker := engine(t)
-	s := serve(t, options{})
+func TestDeletedAgentLeavesNothing(t *testing.T) { onEach(t, testDeletedAgentLeavesNothing) }
+
+func testDeletedAgentLeavesNothing(t *testing.T, on runtime) {
+	s := on.serve(t, options{})
 	agent := s.agent(t, client.NewAgent{})
 	s.session(t, agent.ID, client.NewSession{})
 	if _, err := s.CreateSession(t.Context(), agent.ID, client.NewSession{}); err != nil { // still creating
@@ -88,14 +108,15 @@ func TestDeletedAgentLeavesNothing(t *testing.T) {
 	if err := s.DeleteAgent(t.Context(), agent.ID); err != nil {
 		t.Fatal(err)
 	}
-	if left := containers(t, docker, "dev.lap.agent", agent.ID); len(left) > 0 {
+	if left := s.sandboxes(t, agent.ID); len(left) > 0 {
 		t.Errorf("%d containers left", len(left))
 	}
 }
 
-func TestKilledDuringCreating(t *testing.T) {
-	docker := engine(t)
-	s := serve(t, options{})
+func TestKilledDuringCreating(t *testing.T) { onEach(t, testKilledDuringCreating) }
+
+func testKilledDuringCreating(t *testing.T, on runtime) {
+	s := on.serve(t, options{})
 	agent := s.agent(t, client.NewAgent{})
 	var sessions []client.Session
 	for range 3 {
@@ -109,7 +130,7 @@ func TestKilledDuringCreating(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.stop(t, syscall.SIGKILL)
-	again := serve(t, options{dir: s.dir, env: []string{"RECONCILE_INTERVAL_SECONDS=1"}})
+	again := on.serve(t, options{dir: s.dir, env: []string{"RECONCILE_INTERVAL_SECONDS=1"}})
 	again.deleteAfter(t, agent.ID)
 	for _, sess := range sessions { // those that were creating are brought up anew
 		if _, err := again.AwaitReady(t.Context(), sess.ID, func(client.Session) {}); err != nil {
@@ -117,7 +138,7 @@ func TestKilledDuringCreating(t *testing.T) {
 			continue
 		}
 		again.sh(t, sess.ID, "true")
-		eventually(t, "one container a session", func() bool { return len(containers(t, docker, "dev.lap.session", sess.ID)) == 1 })
+		eventually(t, "one container a session", func() bool { return len(s.sandboxes(t, sess.ID)) == 1 })
 	}
 }
 
@@ -158,9 +179,10 @@ func TestSandboxThatCannotBeReplaced(t *testing.T) {
 	}
 }
 
-func TestManySessionsAtOnce(t *testing.T) {
-	engine(t)
-	s := serve(t, options{env: []string{"LAP_SANDBOX_MEMORY=128m"}})
+func TestManySessionsAtOnce(t *testing.T) { onEach(t, testManySessionsAtOnce) }
+
+func testManySessionsAtOnce(t *testing.T, on runtime) {
+	s := on.serve(t, options{env: []string{"LAP_SANDBOX_MEMORY=128m"}})
 	agent := s.agent(t, client.NewAgent{})
 	var wg sync.WaitGroup
 	for i := range 20 {

@@ -66,13 +66,15 @@ func hostedRepository(t *testing.T, token string) (url string) {
 	return server.URL
 }
 
-func TestRepositoryInTheSandbox(t *testing.T) {
-	engine(t)
+func TestRepositoryInTheSandbox(t *testing.T) { onEach(t, testRepositoryInTheSandbox) }
+
+func testRepositoryInTheSandbox(t *testing.T, on runtime) {
 	const token = "repository-token-0123456789"
 	host := hostedRepository(t, token)
-	s := serve(t, options{})
+	s := on.serve(t, options{})
 	agent := s.agent(t, client.NewAgent{RepoURL: host + "/private/r.git", EnvVars: map[string]string{"GITHUB_TOKEN": token}})
 	sess := s.session(t, agent.ID, client.NewSession{})
+	s.needs(t, sess.ID, "git")
 	got := s.sh(t, sess.ID, "git status --porcelain; git remote get-url origin; git log --format=%s; cat .git/config | grep -c token")
 	if want := host + "/private/r.git\nthe first\n0"; got != want+"\n[exit code 1]" && got != want {
 		t.Errorf("the sandbox says %q, want %q", got, want)
@@ -92,10 +94,11 @@ func TestRepositoryInTheSandbox(t *testing.T) {
 	}
 }
 
-func TestRepositoriesThatCannotBeHad(t *testing.T) {
-	engine(t)
+func TestRepositoriesThatCannotBeHad(t *testing.T) { onEach(t, testRepositoriesThatCannotBeHad) }
+
+func testRepositoriesThatCannotBeHad(t *testing.T, on runtime) {
 	host := hostedRepository(t, "the-right-token")
-	s := serve(t, options{env: []string{"WARM_POOL_SIZE=0"}})
+	s := on.serve(t, options{env: []string{"WARM_POOL_SIZE=0"}})
 	for name, tt := range map[string]struct {
 		agent client.NewAgent
 		want  []string
@@ -116,9 +119,10 @@ func TestRepositoriesThatCannotBeHad(t *testing.T) {
 	}
 }
 
-func TestFilesInAndOut(t *testing.T) {
-	engine(t)
-	s := serve(t, options{})
+func TestFilesInAndOut(t *testing.T) { onEach(t, testFilesInAndOut) }
+
+func testFilesInAndOut(t *testing.T, on runtime) {
+	s := on.serve(t, options{})
 	sess := s.session(t, s.agent(t, client.NewAgent{}).ID, client.NewSession{})
 	big := bytes.Repeat([]byte("0123456789abcdef"), 4<<20) // 64 MiB
 	if err := s.WriteFile(t.Context(), sess.ID, "/work/big", bytes.NewReader(big)); err != nil {

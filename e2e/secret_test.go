@@ -53,10 +53,11 @@ func upstream(t *testing.T) (url string, seen func() []string) {
 	}
 }
 
-func TestGatewayAddsTheRealKey(t *testing.T) {
-	engine(t)
+func TestGatewayAddsTheRealKey(t *testing.T) { onEach(t, testGatewayAddsTheRealKey) }
+
+func testGatewayAddsTheRealKey(t *testing.T, on runtime) {
 	url, seen := upstream(t)
-	s := serve(t, options{env: []string{"LITELLM_API_BASE=" + url + "/v1/", "LITELLM_API_KEY=" + gatewayKey}})
+	s := on.serve(t, options{env: []string{"LITELLM_API_BASE=" + url + "/v1/", "LITELLM_API_KEY=" + gatewayKey}})
 	agent := s.agent(t, client.NewAgent{Model: "vendor/some-model", Prompt: promptText})
 	sess := s.session(t, agent.ID, client.NewSession{})
 	reply, err := s.Send(t.Context(), sess.ID, "hello")
@@ -77,10 +78,11 @@ func TestGatewayAddsTheRealKey(t *testing.T) {
 	}
 }
 
-func TestSecretsStayOutOfSight(t *testing.T) {
-	docker := engine(t)
+func TestSecretsStayOutOfSight(t *testing.T) { onEach(t, testSecretsStayOutOfSight) }
+
+func testSecretsStayOutOfSight(t *testing.T, on runtime) {
 	url, _ := upstream(t)
-	s := serve(t, options{
+	s := on.serve(t, options{
 		args: []string{"--log-level", "debug"},
 		env:  []string{"LITELLM_API_BASE=" + url, "LITELLM_API_KEY=" + gatewayKey},
 	})
@@ -89,24 +91,21 @@ func TestSecretsStayOutOfSight(t *testing.T) {
 	if got := s.sh(t, sess.ID, "test -n \"$TOKEN$OTHER\" && echo set"); got != "set" {
 		t.Fatalf("the sandbox has no env_vars: %q", got)
 	}
-	env := s.sh(t, sess.ID, "cat /proc/*/environ /proc/*/cmdline | tr '\\0' '\\n' | grep -c "+gatewayKey[:12]+"[-]4714")
+	env := s.sh(t, sess.ID, "cat /proc/*/environ /proc/*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -c "+gatewayKey[:12]+"[-]4714")
 	if firstLine(env) != "0" {
 		t.Errorf("the gateway key is in %s places inside the sandbox", env)
-	}
-	_, inspected := inspect(t, docker, sess)
-	logs := ""
-	if r, err := docker.ContainerLogs(t.Context(), *sess.TaskARN, container.LogsOptions{ShowStdout: true, ShowStderr: true}); err == nil {
-		b, err := io.ReadAll(r)
-		if err != nil && !strings.Contains(err.Error(), "logging driver") {
-			t.Error(err)
-		}
-		logs = string(b)
 	}
 	cmdline, err := os.ReadFile("/proc/" + itoa(s.process.Pid()) + "/cmdline")
 	if err != nil {
 		t.Fatal(err)
 	}
-	places := map[string]string{"docker inspect": inspected, "docker logs": logs, "the server's log": s.talk.String(), "the command line": string(cmdline)}
+	places := s.shown(t, sess)
+	for where, text := range places {
+		if strings.Contains(text, promptText) {
+			t.Errorf("the prompt is in %s", where)
+		}
+	}
+	places["the server's log"], places["the command line"] = s.talk.String(), string(cmdline)
 	for _, name := range []string{"lap.db", "lap.db-wal"} {
 		b, err := os.ReadFile(filepath.Join(s.dir, name))
 		if err != nil {
@@ -123,7 +122,54 @@ func TestSecretsStayOutOfSight(t *testing.T) {
 			}
 		}
 	}
-	if strings.Contains(inspected, promptText) {
-		t.Error("the prompt is in docker inspect")
+}
+
+// shown is what can be seen of a session's sandbox without being in it.
+func (s *serving) shown(t *testing.T, sess client.Session) map[string]string {
+	t.Helper()
+	if s.on.engine == nil {
+		return s.files(t, *sess.TaskARN)
 	}
+	_, inspected := inspect(t, s.on.engine, sess)
+	logs := ""
+	if r, err := s.on.engine.ContainerLogs(t.Context(), *sess.TaskARN, container.LogsOptions{ShowStdout: true, ShowStderr: true}); err == nil {
+		b, err := io.ReadAll(r)
+		if err != nil && !strings.Contains(err.Error(), "logging driver") {
+			t.Error(err)
+		}
+		logs = string(b)
+	}
+	return map[string]string{"docker inspect": inspected, "docker logs": logs}
+}
+
+// files are what is kept of a native sandbox beside its own file system, and the command
+// lines and environments of its first process.
+func (s *serving) files(t *testing.T, id string) map[string]string {
+	t.Helper()
+	dir := filepath.Join(s.dir, "native", id)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	for _, e := range entries {
+		if e.Type().IsRegular() {
+			paths = append(paths, filepath.Join(dir, e.Name()))
+		}
+	}
+	for _, pid := range processesWith(t, dir) {
+		paths = append(paths, "/proc/"+itoa(pid)+"/cmdline", "/proc/"+itoa(pid)+"/environ")
+	}
+	all := map[string]string{}
+	for _, path := range paths {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[path] = string(b)
+	}
+	if len(all) < 4 {
+		t.Errorf("looked only at %d files", len(all))
+	}
+	return all
 }

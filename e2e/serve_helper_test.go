@@ -19,6 +19,7 @@ type serving struct {
 	url     string
 	dir     string // data directory
 	talk    *process.Transcript
+	on      runtime // of its sandboxes, when a test chose one
 }
 
 // options change how a server is started.

@@ -8,9 +8,10 @@ import (
 	"lap/client"
 )
 
-func TestMainJob(t *testing.T) {
-	docker := engine(t)
-	s := serve(t, options{})
+func TestMainJob(t *testing.T) { onEach(t, testMainJob) }
+
+func testMainJob(t *testing.T, on runtime) {
+	s := on.serve(t, options{})
 	agent := s.agent(t, client.NewAgent{Name: "worker", Prompt: "Be brief."})
 	sess := s.session(t, agent.ID, client.NewSession{Title: "main job"})
 
@@ -38,7 +39,7 @@ func TestMainJob(t *testing.T) {
 	if err := s.DeleteSession(t.Context(), sess.ID); err != nil {
 		t.Fatal(err)
 	}
-	if left := containers(t, docker, "dev.lap.session", sess.ID); len(left) > 0 {
+	if left := s.sandboxes(t, sess.ID); len(left) > 0 {
 		t.Errorf("%d containers left after delete", len(left))
 	}
 	page, err := s.Messages(t.Context(), sess.ID)
@@ -50,17 +51,18 @@ func TestMainJob(t *testing.T) {
 	}
 }
 
-func TestConversationGoesOnAfterRestart(t *testing.T) {
-	engine(t)
+func TestConversationGoesOnAfterRestart(t *testing.T) { onEach(t, testConversationGoesOnAfterRestart) }
+
+func testConversationGoesOnAfterRestart(t *testing.T, on runtime) {
 	for name, sig := range map[string]syscall.Signal{"terminated": syscall.SIGTERM, "killed": syscall.SIGKILL} {
 		t.Run(name, func(t *testing.T) {
-			s := serve(t, options{})
+			s := on.serve(t, options{})
 			agent := s.agent(t, client.NewAgent{})
 			sess := s.session(t, agent.ID, client.NewSession{})
 			s.sh(t, sess.ID, "cd /tmp && echo kept > file")
 			s.stop(t, sig)
 
-			again := serve(t, options{dir: s.dir})
+			again := on.serve(t, options{dir: s.dir})
 			again.deleteAfter(t, agent.ID)
 			if got := again.sh(t, sess.ID, "pwd; cat file"); got != "/tmp\nkept" {
 				t.Errorf("after the restart the sandbox printed %q", got)

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -13,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/docker/docker/api/types/container"
 	"github.com/google/go-cmp/cmp"
 
 	"lap/client"
@@ -60,9 +60,12 @@ func (r *reader) turnTo(s *serving) {
 }
 
 func TestTurnsAndStreamsSurviveTheServer(t *testing.T) {
-	engine(t)
+	onEach(t, testTurnsAndStreamsSurviveTheServer)
+}
+
+func testTurnsAndStreamsSurviveTheServer(t *testing.T, on runtime) {
 	dir := t.TempDir()
-	first := serve(t, options{dir: dir})
+	first := on.serve(t, options{dir: dir})
 	agent, err := first.CreateAgent(t.Context(), client.NewAgent{Model: "scripted/echo", HarnessID: "lap"})
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +91,7 @@ func TestTurnsAndStreamsSurviveTheServer(t *testing.T) {
 	first.stop(t, syscall.SIGKILL)
 	<-sent
 
-	second := serve(t, options{dir: dir})
+	second := on.serve(t, options{dir: dir})
 	second.deleteAfter(t, agent.ID)
 	r.turnTo(second)
 	eventually(t, "the reply is picked up", func() bool {
@@ -106,16 +109,49 @@ func TestTurnsAndStreamsSurviveTheServer(t *testing.T) {
 	}
 }
 
-func TestLostSandboxComesBack(t *testing.T) {
-	docker := engine(t)
-	s := serve(t, options{env: []string{"WARM_POOL_SIZE=0"}})
+// A sandbox that is just writing to its server when that dies must not die with it.
+func TestLoudSandboxSurvivesTheServer(t *testing.T) { onEach(t, testLoudSandboxSurvivesTheServer) }
+
+func testLoudSandboxSurvivesTheServer(t *testing.T, on runtime) {
+	s := on.serve(t, options{env: []string{"WARM_POOL_SIZE=0"}})
+	agent := s.agent(t, client.NewAgent{})
+	sess := s.session(t, agent.ID, client.NewSession{})
+	s.sh(t, sess.ID, "truncate -s 4G /work/much; echo kept > /tmp/here")
+	for range 3 {
+		much, err := s.ReadFile(t.Context(), sess.ID, "/work/much")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.CopyN(io.Discard, much, 1<<20); err != nil {
+			t.Fatal(err)
+		}
+		var reading sync.WaitGroup
+		reading.Go(func() {
+			_, _ = io.Copy(io.Discard, much) // until its server is killed
+			_ = much.Close()
+		})
+		s.stop(t, syscall.SIGKILL)
+		reading.Wait()
+		s = on.serve(t, options{dir: s.dir, env: []string{"WARM_POOL_SIZE=0"}})
+		s.deleteAfter(t, agent.ID)
+		if got := s.sh(t, sess.ID, "cat /tmp/here"); got != "kept" {
+			t.Fatalf("the sandbox says %q", got)
+		}
+		if now, err := s.Session(t.Context(), sess.ID); err != nil || now.FailureReason != nil || strings.Contains(s.talk.String(), "sandbox lost") {
+			t.Fatalf("the sandbox was lost: %+v, %v", now, err)
+		}
+	}
+}
+
+func TestLostSandboxComesBack(t *testing.T) { onEach(t, testLostSandboxComesBack) }
+
+func testLostSandboxComesBack(t *testing.T, on runtime) {
+	s := on.serve(t, options{env: []string{"WARM_POOL_SIZE=0"}})
 	agent := s.agent(t, client.NewAgent{})
 	sess := s.session(t, agent.ID, client.NewSession{})
 	s.sh(t, sess.ID, "echo kept > /work/file")
 
-	if err := docker.ContainerKill(t.Context(), *sess.TaskARN, "KILL"); err != nil {
-		t.Fatal(err)
-	}
+	s.killSandbox(t, *sess.TaskARN)
 	if got := s.sh(t, sess.ID, "cat /work/file"); got != "kept" {
 		t.Errorf("a sandbox that was stopped came back with %q", got)
 	}
@@ -124,9 +160,7 @@ func TestLostSandboxComesBack(t *testing.T) {
 		t.Errorf("session = %+v, %v", now, err)
 	}
 
-	if err := docker.ContainerRemove(t.Context(), *sess.TaskARN, container.RemoveOptions{Force: true}); err != nil {
-		t.Fatal(err)
-	}
+	s.removeSandbox(t, *sess.TaskARN)
 	eventually(t, "the loss is noticed", func() bool {
 		now, err := s.Session(t.Context(), sess.ID)
 		return err == nil && now.Status == "dead" && now.FailureReason != nil && *now.FailureReason == "task disappeared"
@@ -134,7 +168,7 @@ func TestLostSandboxComesBack(t *testing.T) {
 	if got := s.sh(t, sess.ID, "ls /work"); got != "repo" {
 		t.Errorf("a fresh sandbox has %q", got)
 	}
-	if n := len(containers(t, docker, "dev.lap.session", sess.ID)); n != 1 {
+	if n := len(s.sandboxes(t, sess.ID)); n != 1 {
 		t.Errorf("%d containers", n)
 	}
 	told := 0
@@ -160,9 +194,10 @@ func TestLostSandboxComesBack(t *testing.T) {
 	}
 }
 
-func TestRestartKeepsTheConversation(t *testing.T) {
-	docker := engine(t)
-	s := serve(t, options{env: []string{"WARM_POOL_SIZE=0"}})
+func TestRestartKeepsTheConversation(t *testing.T) { onEach(t, testRestartKeepsTheConversation) }
+
+func testRestartKeepsTheConversation(t *testing.T, on runtime) {
+	s := on.serve(t, options{env: []string{"WARM_POOL_SIZE=0"}})
 	agent := s.agent(t, client.NewAgent{})
 	sess := s.session(t, agent.ID, client.NewSession{EnvVars: map[string]string{"MINE": "still"}, EnvPlain: []string{"MINE"}})
 	s.sh(t, sess.ID, "echo x > /work/file")
@@ -173,7 +208,7 @@ func TestRestartKeepsTheConversation(t *testing.T) {
 	if got := s.sh(t, sess.ID, "echo $MINE; ls /work"); got != "still\nrepo" {
 		t.Errorf("the fresh sandbox has %q", got)
 	}
-	if n := len(containers(t, docker, "dev.lap.session", sess.ID)); n != 1 {
+	if n := len(s.sandboxes(t, sess.ID)); n != 1 {
 		t.Errorf("%d containers", n)
 	}
 	if page, err := s.Messages(t.Context(), sess.ID); err != nil || page.Data[0].Info.Role != "user" || page.Total != 6 {
@@ -181,23 +216,21 @@ func TestRestartKeepsTheConversation(t *testing.T) {
 	}
 }
 
-func TestFrozenSandboxThaws(t *testing.T) {
-	docker := engine(t)
+func TestFrozenSandboxThaws(t *testing.T) { onEach(t, testFrozenSandboxThaws) }
+
+func testFrozenSandboxThaws(t *testing.T, on runtime) {
 	o := options{dir: t.TempDir(), env: []string{"WARM_POOL_SIZE=0", "LAP_FREEZE_AFTER=300ms"}}
-	s := serve(t, o)
+	s := on.serve(t, o)
 	agent := s.agent(t, client.NewAgent{})
 	sess := s.session(t, agent.ID, client.NewSession{})
-	frozen := func() bool {
-		c, err := docker.ContainerInspect(t.Context(), *sess.TaskARN)
-		return err == nil && c.State.Paused
-	}
+	frozen := func() bool { return s.paused(t, *sess.TaskARN) }
 	eventually(t, "the sandbox is paused", frozen)
 	if got := s.sh(t, sess.ID, "echo awake"); got != "awake" {
 		t.Errorf("it says %q", got)
 	}
 	eventually(t, "the sandbox is paused again", frozen)
 	s.stop(t, syscall.SIGKILL)
-	s = serve(t, o)
+	s = on.serve(t, o)
 	s.deleteAfter(t, agent.ID)
 	if !frozen() {
 		t.Error("a new server woke the sandbox")
@@ -207,9 +240,10 @@ func TestFrozenSandboxThaws(t *testing.T) {
 	}
 }
 
-func TestWarmSandboxIsTaken(t *testing.T) {
-	docker := engine(t)
-	s := serve(t, options{env: []string{"WARM_POOL_SIZE=1"}})
+func TestWarmSandboxIsTaken(t *testing.T) { onEach(t, testWarmSandboxIsTaken) }
+
+func testWarmSandboxIsTaken(t *testing.T, on runtime) {
+	s := on.serve(t, options{env: []string{"WARM_POOL_SIZE=1"}})
 	agent := s.agent(t, client.NewAgent{})
 	first := s.session(t, agent.ID, client.NewSession{})
 	var warm string
@@ -218,8 +252,8 @@ func TestWarmSandboxIsTaken(t *testing.T) {
 		if err != nil || d.WarmPool.Warm != 1 {
 			return false
 		}
-		for _, c := range containers(t, docker, "dev.lap.agent", agent.ID) {
-			if c.Labels["dev.lap.session"] != first.ID {
+		for _, c := range s.sandboxes(t, agent.ID) {
+			if c.Session != first.ID {
 				warm = c.ID
 			}
 		}
@@ -235,17 +269,20 @@ func TestWarmSandboxIsTaken(t *testing.T) {
 	if err := s.DeleteAgent(t.Context(), agent.ID); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "no container is left of the agent", func() bool { return len(containers(t, docker, "dev.lap.agent", agent.ID)) == 0 })
+	eventually(t, "no container is left of the agent", func() bool { return len(s.sandboxes(t, agent.ID)) == 0 })
 }
 
 func TestInstallationsLeaveEachOtherAlone(t *testing.T) {
-	engine(t)
+	onEach(t, testInstallationsLeaveEachOtherAlone)
+}
+
+func testInstallationsLeaveEachOtherAlone(t *testing.T, on runtime) {
 	o := options{env: []string{"RECONCILE_INTERVAL_SECONDS=1"}}
-	a, b := serve(t, o), serve(t, o)
+	a, b := on.serve(t, o), on.serve(t, o)
 	one := a.session(t, a.agent(t, client.NewAgent{}).ID, client.NewSession{})
 	other := b.session(t, b.agent(t, client.NewAgent{}).ID, client.NewSession{})
 	a.stop(t, syscall.SIGKILL)
-	a = serve(t, options{dir: a.dir, env: o.env})
+	a = on.serve(t, options{dir: a.dir, env: o.env})
 	time.Sleep(2500 * time.Millisecond) // two reconciles of each
 	if _, err := a.Send(t.Context(), one.ID, "there?"); err != nil {
 		t.Error(err)
@@ -256,10 +293,11 @@ func TestInstallationsLeaveEachOtherAlone(t *testing.T) {
 	a.deleteAfter(t, one.AgentID)
 }
 
-func TestKeysHoldAcrossACrash(t *testing.T) {
-	docker := engine(t)
+func TestKeysHoldAcrossACrash(t *testing.T) { onEach(t, testKeysHoldAcrossACrash) }
+
+func testKeysHoldAcrossACrash(t *testing.T, on runtime) {
 	dir := t.TempDir()
-	s := serve(t, options{dir: dir, env: []string{"WARM_POOL_SIZE=0"}})
+	s := on.serve(t, options{dir: dir, env: []string{"WARM_POOL_SIZE=0"}})
 	agent, err := s.CreateAgent(t.Context(), client.NewAgent{Model: "scripted/echo", HarnessID: "lap"})
 	if err != nil {
 		t.Fatal(err)
@@ -275,7 +313,7 @@ func TestKeysHoldAcrossACrash(t *testing.T) {
 	message := "/sessions/" + sess.ID + "/message"
 	said := s.keyed(t, message, "say-1", `{"text":"RUN: echo once >> /work/seen"}`)
 	s.stop(t, syscall.SIGKILL)
-	s = serve(t, options{dir: dir, env: []string{"WARM_POOL_SIZE=0"}})
+	s = on.serve(t, options{dir: dir, env: []string{"WARM_POOL_SIZE=0"}})
 	s.deleteAfter(t, agent.ID)
 	if again := s.keyed(t, "/agents/"+agent.ID+"/session", "create-1", `{}`); again != created {
 		t.Errorf("create again: %+v, want %+v", again, created)
@@ -289,7 +327,7 @@ func TestKeysHoldAcrossACrash(t *testing.T) {
 	if seen := s.sh(t, sess.ID, "cat /work/seen"); seen != "once" {
 		t.Errorf("the harness saw %q", seen)
 	}
-	if n := len(containers(t, docker, "dev.lap.agent", agent.ID)); n != 1 {
+	if n := len(s.sandboxes(t, agent.ID)); n != 1 {
 		t.Errorf("%d containers", n)
 	}
 }

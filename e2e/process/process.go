@@ -28,7 +28,7 @@ type Server struct {
 // What it says on standard error goes to talk.
 func Start(ctx context.Context, talk *Transcript, binary string, env []string, args ...string) (*Server, error) {
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), binary, append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
-	cmd.Env = append(environment(), env...)
+	cmd.Env = append(Environment(), env...)
 	out, err := cmd.StderrPipe()
 	if err != nil {
 		return nil, err
@@ -83,8 +83,8 @@ func (s *Server) Wait() error {
 	return s.err
 }
 
-// environment is this process's without settings of lap.
-func environment() []string {
+// Environment is this process's without settings of lap.
+func Environment() []string {
 	var env []string
 	for _, entry := range os.Environ() {
 		name, _, _ := strings.Cut(entry, "=")
