@@ -69,8 +69,10 @@ func TestActionFails(t *testing.T) {
 // TestWorkflow lints the example of a workflow, with the action of this tree in it, so that
 // inputs and outputs are looked at too.
 func TestWorkflow(t *testing.T) {
-	_, err := exec.LookPath("go")
-	needs(t, err)
+	for _, program := range []string{"git", "go"} {
+		_, err := exec.LookPath(program)
+		needs(t, err)
+	}
 	dir := t.TempDir()
 	workflow := filepath.Join(dir, ".github", "workflows", "workflow.yml")
 	if err := os.MkdirAll(filepath.Dir(workflow), 0o700); err != nil {
