@@ -132,7 +132,21 @@ func serveBare(t *testing.T, write time.Duration) (*pipe.Host, <-chan struct{}, 
 	return host, served, b
 }
 
+// TestCloseIsQuickWithManyStreamsThatWait closes full pipes. On a busy machine one of them
+// may take long; if all did, as when the multiplexer is closed first, it is no accident.
 func TestCloseIsQuickWithManyStreamsThatWait(t *testing.T) {
+	var took time.Duration
+	for range 5 {
+		if took = closeFull(t); took < time.Second {
+			return
+		}
+	}
+	t.Errorf("took %v, and no less the times before", took)
+}
+
+// closeFull closes a pipe on all of whose streams somebody waits, and says how long it took.
+func closeFull(t *testing.T) time.Duration {
+	t.Helper()
 	host, guest := openUnserved(t)
 	l := pipe.NewListener()
 	served := make(chan struct{})
@@ -153,11 +167,10 @@ func TestCloseIsQuickWithManyStreamsThatWait(t *testing.T) {
 		t.Error(err)
 	}
 	waiting.Wait()
-	if took := time.Since(begin); took > time.Second {
-		t.Errorf("took %v", took)
-	}
+	took := time.Since(begin)
 	wait(t, served, "end of Serve")
 	if err := host.Err(); !errors.Is(err, pipe.ErrClosed) || strings.Contains(err.Error(), ":") {
 		t.Errorf("Err() = %v, want only ErrClosed", err)
 	}
+	return took
 }
